@@ -1,0 +1,159 @@
+"""A simulated car: MetaDrive's world and a camera in a process of their own, one step ahead of the pilot.
+
+In: a SimCarConfig, then SafeCommands. Out: Observations, as from a real car; a judge may ask for `truth()`. Lock-step, in
+this order: the world sends frames 0 and 1 before it has any command; command k, made from frame k, moves it from frame k + 1
+to frame k + 2. So simulator and pilot work at the same time, a command takes effect one step after its frame plus the
+time the pilot would take anyway, and the same commands give the same drive, bit for bit. No command: the world waits.
+When either process ends the other one notices by the closed pipe, so no orphan stays behind.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import traceback
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection
+from typing import Any, Literal
+
+from nanopilot.bodies.simcar_ecu import MAX_WHEEL_ANGLE, Actuator, SensorConfig, Sensors, vehicle_model
+from nanopilot.geometry import model_camera
+from nanopilot.messages import BodyStopped, CameraModel, Frame, Observation, SafeCommand, Signal
+from nanopilot.sim.metadrive import MetaDriveWorld, WorldConfig
+from nanopilot.sim.truth import SimTruth
+
+START_TIMEOUT = 900.0  # s until the first observation: the OpenGL camera may have to build its assets first
+
+
+@dataclass(frozen=True)
+class SimCarConfig:
+    world: WorldConfig = field(default_factory=WorldConfig)
+    camera: Literal["cpu", "opengl"] = "cpu"
+    appearance: int | None = None  # seed of light, weather and colours for the CPU camera; None: a clear day
+    seconds: float | None = None  # the drive ends after this time
+    cameras: tuple[CameraModel, ...] = (model_camera(),)
+    sensors: SensorConfig = field(default_factory=SensorConfig)
+
+
+class SimCar:
+    """The Body. Raises RuntimeError where the world can't be made, BodyStopped when the drive is over."""
+
+    def __init__(self, config: SimCarConfig = SimCarConfig()) -> None:
+        self.config = config
+        self.cameras = config.cameras
+        self.vehicle = vehicle_model(config.world.step)
+        self.last_info: dict[str, Any] = {}
+        self._truth: SimTruth | None = None
+        self._stopped = ""
+        self._owed = 1  # observations to hand out before a command is due
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_world_process, args=(theirs, config), daemon=True, name="nanopilot-simcar")
+        self._process.start()
+        theirs.close()  # so that the child's end closes when the child does
+
+    def observe(self) -> Observation:
+        """The next observation. Raises BodyStopped with the reason at the drive's end, RuntimeError if a command is due first."""
+        if self._stopped:
+            raise BodyStopped(self._stopped)
+        if self._owed == 0:
+            raise RuntimeError("act() comes before the next observe(): the simulator waits for its command")
+        self._owed -= 1
+        try:
+            if self._truth is None and not self._pipe.poll(START_TIMEOUT):
+                self._stop(f"the simulator gave no frame within {START_TIMEOUT:.0f} s")
+            observation, truth, info, reason = self._pipe.recv()
+        except (EOFError, ConnectionResetError):
+            self._stop("the simulator's process ended unexpectedly")
+        if truth is not None:
+            self._truth, self.last_info = truth, info
+        if reason:
+            self._stop(reason)
+        frames = tuple(replace(f) for f in observation.frames)  # made anew, as pickling forgets that arrays are read-only
+        return replace(observation, frames=frames)
+
+    def act(self, command: SafeCommand) -> None:
+        """Hand over the command for the observation just given. After the drive's end it does nothing."""
+        self._owed = 1
+        try:
+            self._pipe.send(command)
+        except (BrokenPipeError, ConnectionResetError, OSError):
+            pass  # the world has ended; the next observe() says why
+
+    def truth(self) -> SimTruth | None:
+        """The judge's: the exact state at the last observation, or at the drive's end. Not for pilots."""
+        return self._truth
+
+    def close(self) -> None:
+        self._pipe.close()
+        self._process.join(timeout=5.0)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+        self._stopped = self._stopped or "closed"
+
+    def _stop(self, reason: str) -> None:
+        self._stopped = reason
+        raise BodyStopped(reason)
+
+
+IDLE = SafeCommand(t=0.0, acceleration=0.0, curvature=0.0, signal=Signal.OFF, engaged=False, reasons=("no command yet",))
+
+
+def _world_process(pipe: Connection, config: SimCarConfig) -> None:
+    """The child: make the world, then answer every command with the next instant until the drive or the parent ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; its closed pipe ends us
+    try:
+        world, draw = _make(config)
+        sensors = Sensors(config.sensors, config.world.step, config.world.seed)
+        actuator = Actuator.of(world.env)
+        pipe.send((_sense(world, draw, sensors, 0.0, config, first=True), world.truth(), _plain(world.info), ""))
+        command, last = IDLE, float("inf") if config.seconds is None else config.seconds
+        while True:
+            steer, throttle = actuator.drive(command, world.speed)
+            world.step(steer, throttle)
+            reason = world.stopped or ("time is up" if world.t > last - config.world.step / 2 else "")
+            observation = None if reason else _sense(world, draw, sensors, steer * MAX_WHEEL_ANGLE, config)
+            pipe.send((observation, world.truth(), _plain(world.info), reason))
+            if reason:
+                break
+            command = pipe.recv()
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        pass  # the parent has gone
+    except Exception as error:  # whatever went wrong, the parent shall say it and not wait
+        text = f"the simulator failed: {type(error).__name__}: {error}"
+        pipe.send((None, None, {"traceback": traceback.format_exc()}, text))
+
+
+def _make(config: SimCarConfig) -> tuple[MetaDriveWorld, Any]:
+    """The world, reset, and a function (camera) -> RGB of what that camera on the car sees now."""
+    if config.camera == "opengl":
+        from nanopilot.sim.opengl import OpenGLCamera, opengl_config
+        from nanopilot.sim.opengl_assets import cache_folder, prepare_assets
+
+        world = MetaDriveWorld(config.world, opengl_config(prepare_assets(cache_folder())))
+        judge = OpenGLCamera(world.env)
+        world.reset()
+        return world, lambda camera: judge.render(camera, world.pose)
+    from nanopilot.sim.appearance import Appearance
+    from nanopilot.sim.camera import CpuCamera
+
+    world = MetaDriveWorld(config.world)
+    world.reset()
+    look = Appearance.clear_day() if config.appearance is None else Appearance.from_seed(config.appearance)
+    cpu = CpuCamera(world.static_scene(), look)
+    return world, lambda camera: cpu.render(world.scene(), camera, world.pose, labels=False, speed=world.speed).rgb
+
+
+def _sense(world: MetaDriveWorld, draw: Any, sensors: Sensors, wheel_angle: float, config: SimCarConfig, first: bool = False) -> Observation:
+    return Observation(
+        t=world.t,
+        frames=tuple(Frame(world.t, camera.name, draw(camera)) for camera in config.cameras),
+        car=sensors.car(world.t, world.speed, world.acceleration, world.yaw_rate, wheel_angle),
+        gps=sensors.gps(world.t, world.pose, world.speed),
+        route=world.route() if first else None,
+    )
+
+
+def _plain(info: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in info.items() if isinstance(value, (bool, int, float, str))}

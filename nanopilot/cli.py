@@ -1,0 +1,201 @@
+"""The `nanopilot` command: every subcommand is a frozen dataclass, and tyro makes the options from its fields.
+
+In: the command line. Out: an exit code: 0 done, 1 it didn't arrive (or a check failed), 2 bad usage or bad input in
+one clear line, 130 Ctrl-C. Imports are inside the functions, so that `--help` and a mistyped option answer at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from tyro.conf import OmitSubcommandPrefixes, Positional, arg, subcommand
+
+
+@dataclass(frozen=True)
+class Drive:
+    """Drive a route in the simulator from camera pictures alone; leaves a log (MCAP) and a film (MP4)."""
+
+    seed: str = "7"
+    """Which map and traffic: a number, or a range as 1000-1029."""
+    map: str = "3"
+    """How many blocks the map has, or which, as SCXO: S straight, C curve, X T junctions, O roundabout, r R ramps, y Y lanes end, begin."""
+    traffic: float = 0.1
+    """Density of other cars: 0 none, 0.1 ordinary, 0.3 dense."""
+    camera: Literal["cpu", "opengl"] = "cpu"
+    """nanopilot's own camera, or MetaDrive's (slow, needs GL)."""
+    seconds: float = 200.0
+    """Stop after so much simulated time."""
+    hz: float = 20.0
+    """Pictures and commands a second."""
+    speed_kph: float = 50.0
+    """The speed limit."""
+    oracle: bool = False
+    """Give the pilot the simulator's truth in place of the network's answer, to see what the rest of it can do."""
+    repeat: int = 1
+    """Drive each seed so many times."""
+    out: Path = Path("out")
+    """Folder for the log and the film."""
+    video: bool = True
+    """Make the film."""
+
+
+@dataclass(frozen=True)
+class Routes:
+    """Does it arrive? Our pilot or MetaDrive's own drivers on the same maps."""
+
+    seeds: str = "1000-1029"
+    driver: Literal["pilot", "oracle", "lane_follower", "idm", "expert"] = "pilot"
+    """oracle is our pilot with the truth for eyes, lane_follower our pilot without a route; idm and expert are MetaDrive's, and see the truth."""
+    map: str = "3"
+    traffic: float = 0.1
+    camera: Literal["cpu", "opengl"] = "cpu"
+    json: Path | None = None
+    """Write the report here; finished seeds are kept beside it, and a stopped run goes on."""
+    workers: int = 2
+
+
+@dataclass(frozen=True)
+class Minute:
+    """A minute in lane on curved roads, every wheel in the lane it chose."""
+
+    seeds: str = "1000-1019"
+    traffic: float = 0.0
+    camera: Literal["cpu", "opengl"] = "cpu"
+    hz: float = 20.0
+    json: Path | None = None
+    """Write the report here; finished seeds are kept beside it, and a stopped run goes on."""
+    workers: int = 1
+    """More than one is faster but spoils the real-time factor."""
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Measure the pilot, with 95 % intervals."""
+
+    suite: Annotated[Routes, subcommand("routes")] | Annotated[Minute, subcommand("minute")]
+
+
+@dataclass(frozen=True)
+class Video:
+    """Draw the film of a stored log again."""
+
+    log: Positional[Path]
+    out: Path | None = None
+    """The MP4; beside the log unless given."""
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """What this machine has and can do."""
+
+    quick: Annotated[bool, arg(aliases=["-q"])] = False
+    """Skip the timing of stages."""
+
+
+@dataclass(frozen=True)
+class Train:
+    """Run a training script: nanopilot train NAME [its options]."""
+
+
+Command = (
+    Annotated[Drive, subcommand("drive")]
+    | Annotated[Evaluate, subcommand("evaluate")]
+    | Annotated[Video, subcommand("video")]
+    | Annotated[Doctor, subcommand("doctor")]
+    | Annotated[Train, subcommand("train")]
+)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command and exit with its code."""
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        if argv[:1] == ["train"]:
+            code = train(argv[1:])
+        else:
+            code = run(tyro.cli(Command, args=argv, prog="nanopilot", config=(OmitSubcommandPrefixes,)))  # type: ignore[arg-type]
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        code = 130
+    except Exception as error:
+        if not _expected(error):
+            raise
+        print(f"nanopilot: {error}", file=sys.stderr)
+        code = 2
+    sys.exit(code)
+
+
+def run(command: Drive | Evaluate | Video | Doctor | Train) -> int:
+    """Dispatch to the one that does it."""
+    if isinstance(command, Drive):
+        return drive(command)
+    if isinstance(command, Evaluate):
+        return evaluate(command.suite)
+    if isinstance(command, Video):
+        from nanopilot import video
+
+        out = command.out or command.log.with_suffix(".mp4")
+        print(f"{out}: {video.render(command.log, out)} pictures")
+        return 0
+    if isinstance(command, Doctor):
+        from nanopilot import doctor
+
+        return doctor.examine(command.quick)
+    raise TypeError(command)
+
+
+def drive(c: Drive) -> int:
+    from nanopilot.evaluate import show, suite
+    from nanopilot.evaluate.drive import DriveConfig
+
+    if c.repeat < 1:
+        raise ValueError(f"repeat must be at least 1, not {c.repeat}")
+    seeds = suite.parse_seeds(c.seed)
+    configs = [DriveConfig(seed, c.map, c.traffic, c.camera, c.seconds, c.hz, c.speed_kph, c.oracle) for seed in seeds]
+    return show.drive(configs, c.repeat, c.out, c.video)
+
+
+def evaluate(command: Routes | Minute) -> int:
+    from rich.console import Console
+
+    from nanopilot.evaluate import minute, routes, suite
+
+    if command.workers < 1:
+        raise ValueError(f"workers must be at least 1, not {command.workers}")
+    c, seeds = command, suite.parse_seeds(command.seeds)
+    if isinstance(c, Routes):
+        report = routes.evaluate(seeds, c.driver, c.map, c.traffic, c.camera, c.workers, c.json)
+    else:
+        report = minute.evaluate(seeds, c.camera, c.traffic, c.hz, c.workers, c.json)
+    Console().print(suite.table(report))
+    if c.json:
+        print(c.json)
+    return 1 if report.summary["errors"] else 0
+
+
+def train(argv: list[str]) -> int:
+    """Forward to a script of nanopilot.train, which needs the extra of the same name."""
+    import pkgutil
+    import runpy
+    from importlib.util import find_spec
+
+    folder = Path(__file__).parent / "train"
+    scripts = sorted(m.name for m in pkgutil.iter_modules([str(folder)]) if "__main__" in (folder / f"{m.name}.py").read_text())
+    if not argv or argv[0] not in scripts:
+        raise ValueError(f"nanopilot train needs one of: {', '.join(scripts)}")
+    if find_spec("torch") is None:
+        raise ValueError("training needs torch: pip install 'nanopilot[train]'")
+    sys.argv = [f"nanopilot train {argv[0]}", *argv[1:]]
+    runpy.run_module(f"nanopilot.train.{argv[0]}", run_name="__main__")
+    return 0
+
+
+def _expected(error: Exception) -> bool:
+    """Whether an error is the user's or the machine's, to be said in one line, and not a fault of ours."""
+    from nanopilot.log import LogError
+
+    return isinstance(error, (ValueError, LogError, FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError))

@@ -1,0 +1,166 @@
+"""One drive in the simulator, judged by its truth: what `nanopilot drive` and every suite run.
+
+In: a DriveConfig. Out: a DriveRow, and on the way an MCAP log. The judge's numbers come from SimTruth alone; what
+the pilot believed counts for nothing. The log has every message of every step, the truth under /truth.
+It draws nothing and prints nothing: `watch` is called after each step by who wants to.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Literal
+
+import numpy as np
+
+from nanopilot import __version__
+from nanopilot.bodies.simcar import SimCar, SimCarConfig
+from nanopilot.evaluate import oracle
+from nanopilot.evaluate.metrics import Comfort, comfort
+from nanopilot.log import Log, Step
+from nanopilot.messages import Body, Observation
+from nanopilot.pilot import Pilot, PilotConfig, Record
+from nanopilot.sim.metadrive import WorldConfig
+from nanopilot.sim.truth import SimTruth
+
+KPH = 1 / 3.6  # m/s
+Watch = Callable[[Record, SimTruth | None], None]
+
+
+@dataclass(frozen=True)
+class DriveConfig:
+    """Where and how long; two drives of one config are the same."""
+
+    seed: int = 7
+    map: str = "3"  # number of blocks, or a string of block letters
+    traffic: float = 0.1  # MetaDrive's density: vehicles per 10 m of lane
+    camera: Literal["cpu", "opengl"] = "cpu"
+    seconds: float = 200.0  # then it is stopped as not arrived
+    hz: float = 20.0
+    speed_kph: float = 50.0  # the speed limit
+    oracle: bool = False  # perception is the truth's, not the network's
+    route: bool = True  # False: the pilot is told no route and follows its lane
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("seconds", 0, 86_400), ("hz", 10, 100), ("speed_kph", 0, 130)):
+            value = getattr(self, name)
+            if not low <= value <= high or value == 0:
+                raise ValueError(f"{name} must be from {low} to {high} and not 0, but is {value:g}")
+        body_config(self)  # the world checks the rest: seed, map, traffic
+
+
+@dataclass
+class DriveRow:
+    """How a drive went. `reason` is why it ended; times are the simulator's, `stage_ms` this machine's."""
+
+    arrived: bool
+    reason: str
+    route_completion: float
+    crash_vehicle: bool
+    crash_other: bool
+    out_of_road: bool
+    in_lane: bool  # every wheel in one lane, all the time
+    distance: float
+    seconds: float
+    mean_speed: float
+    realtime_factor: float
+    faults: int
+    comfort: Comfort
+    interventions: dict[str, int] = field(default_factory=dict)  # safety's reason -> steps
+    stage_ms: dict[str, tuple[float, float]] = field(default_factory=dict)  # stage -> (p50, p99)
+
+
+def drive(
+    config: DriveConfig, log_path: Path | None = None, watch: Watch | None = None, pilot_config: PilotConfig = PilotConfig()
+) -> DriveRow:
+    """Drive until the body stops or the time is up. Raises ValueError on a bad map or seed, LogError on a full disk."""
+    records: list[Record] = []
+    truths: list[SimTruth] = []
+    with ExitStack() as stack:
+        body = SimCar(body_config(config))
+        stack.callback(body.close)
+        log = None
+        if log_path is not None:
+            log = stack.enter_context(Log(log_path, {"version": __version__, "drive": json.dumps(asdict(config))}))
+            for camera in body.cameras:
+                log.write(f"/camera/{camera.name}/model", camera, 0.0)
+            log.write("/vehicle", body.vehicle, 0.0)
+        perceive = (lambda frame, camera, route_line: oracle.percept(body.truth(), camera)) if config.oracle else None
+        pilot = Pilot(body if config.route else WithoutRoute(body), pilot_config, perceive)
+        start = 0.0  # the clock starts with the first step: making the world is not driving
+        for record in pilot.drive():
+            start = start or perf_counter()
+            truth = body.truth()
+            if log is not None:
+                step = Step(record.observation.t, record.seconds, record.fault)
+                answers = {"percept": record.percept, "world": record.world, "plan": record.plan, "command": record.command}
+                log.write_step(record.observation, step, **answers, safe=record.safe, truth=truth)
+            records.append(_without_pictures(record))
+            if truth is not None:
+                truths.append(truth)
+            if watch is not None:
+                watch(record, truth)
+            if record.observation.t - records[0].observation.t >= config.seconds:
+                pilot.stopped = "the time is up"
+                break
+        wall = perf_counter() - start if records else 0.0
+        last = body.truth()
+        if last is not None and (not truths or last.t > truths[-1].t):
+            truths.append(last)
+            if log is not None:
+                log.write("/truth", last)
+    return judge(records, truths, wall, pilot.stopped)
+
+
+class WithoutRoute:
+    """A body whose navigation device is off."""
+
+    def __init__(self, body: Body) -> None:
+        self.body, self.cameras, self.vehicle = body, body.cameras, body.vehicle
+        self.act, self.close = body.act, body.close
+
+    def observe(self) -> Observation:
+        return replace(self.body.observe(), route=None)
+
+
+def body_config(config: DriveConfig) -> SimCarConfig:
+    """The simulator car's own configuration."""
+    world = WorldConfig(config.seed, config.map, config.traffic, step=1.0 / config.hz, speed_limit=config.speed_kph * KPH)
+    return SimCarConfig(world, config.camera)
+
+
+def judge(records: list[Record], truths: list[SimTruth], wall: float, stopped: str) -> DriveRow:
+    """The row of a drive; an empty one counts as a failure."""
+    t = np.array([s.t for s in truths])
+    xy = np.array([(s.x, s.y) for s in truths]).reshape(-1, 2)
+    distance = float(np.hypot(*np.diff(xy, axis=0).T).sum()) if len(xy) > 1 else 0.0
+    seconds = float(t[-1] - t[0]) if len(t) else 0.0
+    stages = {name: [r.seconds[name] for r in records if name in r.seconds] for name in (records[-1].seconds if records else ())}
+    stages["frame to command"] = [sum(r.seconds.values()) for r in records]
+    return DriveRow(
+        arrived=any(s.arrived for s in truths),
+        reason=stopped,
+        route_completion=float(truths[-1].route_completion) if truths else 0.0,
+        crash_vehicle=any(s.crash_vehicle for s in truths),
+        crash_other=any(s.crash_object or s.crash_person for s in truths),
+        out_of_road=any(s.out_of_road for s in truths),
+        in_lane=bool(truths) and all(s.wheels_in_lane for s in truths),
+        distance=distance,
+        seconds=seconds,
+        mean_speed=distance / seconds if seconds else 0.0,
+        realtime_factor=seconds / wall if wall else 0.0,
+        faults=sum(bool(r.fault) for r in records),
+        comfort=comfort(t, np.array([s.speed for s in truths]), np.array([s.yaw for s in truths])),
+        interventions=dict(Counter(reason for r in records for reason in r.safe.reasons)),
+        stage_ms={name: (1e3 * float(np.median(v)), 1e3 * float(np.percentile(v, 99))) for name, v in stages.items() if v},
+    )
+
+
+def _without_pictures(record: Record) -> Record:
+    """A record that does not keep its frames in memory."""
+    return replace(record, observation=replace(record.observation, frames=()), percept=None)

@@ -1,0 +1,44 @@
+"""Routes: does it arrive? Our pilot and MetaDrive's own drivers on the same maps by the same rules.
+
+In: seeds, a driver, a map and a traffic density. Out: a suite Report. Success is arriving, as MetaDrive judges it; a
+crash, leaving the road or touching a solid line ends a drive, as MetaDrive has it by default.
+The peers see the truth (lidar, lane, map); ours sees pictures. `lane_follower` is our own pilot that stays in its
+lane and knows no route: what lane keeping alone is worth; `oracle` is ours with the truth in place of the network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from nanopilot.evaluate import suite
+from nanopilot.evaluate.suite import Report, Suite
+
+Driver = Literal["pilot", "oracle", "lane_follower", "idm", "expert"]
+RATES = ("success", "crash_vehicle", "out_of_road")
+MEANS = ("route_completion", "mean_speed", "realtime_factor", "deceleration", "lateral_acceleration", "longitudinal_jerk", "lateral_jerk")
+
+
+def evaluate(
+    seeds: list[int], driver: Driver, map: str, traffic: float, camera: str, workers: int, path: Path | None, seconds: float = 200.0
+) -> Report:
+    """Run the suite. `path` is the JSON to write."""
+    common = {"driver": driver, "map": map, "traffic": traffic, "camera": camera, "seconds": seconds}
+    return suite.run(Suite("routes", row, RATES, MEANS), [{"seed": seed, **common} for seed in seeds], workers, path)
+
+
+def row(job: dict[str, Any]) -> dict[str, Any]:
+    """One seed, in a worker."""
+    if job["driver"] in ("idm", "expert"):
+        from nanopilot.sim.peers import drive_peer
+
+        result = drive_peer(job["driver"], job["seed"], job["map"], job["traffic"])
+        return {**result, "success": result["arrived"]}
+    from nanopilot.evaluate.drive import DriveConfig, drive
+
+    driver = job["driver"]
+    where = DriveConfig(job["seed"], job["map"], job["traffic"], job["camera"], job["seconds"])
+    done = drive(replace(where, oracle=driver == "oracle", route=driver != "lane_follower"))
+    out = asdict(done)
+    return {**out, **out.pop("comfort"), "success": done.arrived}

@@ -1,0 +1,383 @@
+"""Every message that passes between stages, and the Body protocol. Imports nothing of ours.
+
+Units are SI. Vehicle frame: origin on the ground below the rear axle's centre, x forward, y left, z up,
+left turn positive (ISO 8855). Map frame: local east-north-up metres. Image frame: pixels, u right, v down,
+(0, 0) the centre of the top-left pixel. `t` is the body's own clock in seconds: the time the light fell on
+the sensor, never the time somebody read it. A `_std` is one standard deviation.
+
+A message checks itself once, when it is made, and is immutable after: arrays are made read-only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float, Float32, UInt8
+
+Array = np.ndarray
+
+
+class Message:
+    """Base of all messages: freezes arrays and refuses a non-finite time or number."""
+
+    def __post_init__(self) -> None:
+        for f in fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
+            value = getattr(self, f.name)
+            if isinstance(value, np.ndarray):
+                if value.dtype.kind == "f" and not np.isfinite(value).all():
+                    raise ValueError(f"{type(self).__name__}.{f.name} holds a non-finite number")
+                if value.flags.writeable:
+                    value = value.view()
+                    value.flags.writeable = False
+                    object.__setattr__(self, f.name, value)
+            elif isinstance(value, float) and not np.isfinite(value):
+                raise ValueError(f"{type(self).__name__}.{f.name} is {value}")
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise ValueError(message) unless the condition holds."""
+    if not condition:
+        raise ValueError(message)
+
+
+# --------------------------------------------------------------------------- what a body knows and senses
+
+
+@dataclass(frozen=True)
+class CameraModel(Message):
+    """A pinhole camera and where it sits in the vehicle frame.
+
+    Rotation is intrinsic yaw (left positive), then pitch (nose down positive), then roll (right side down
+    positive); all zero looks along vehicle x with the horizon level.
+    """
+
+    name: str
+    width: int
+    height: int
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    x: float = 0.0
+    y: float = 0.0
+    z: float = 1.4
+    yaw: float = 0.0
+    pitch: float = 0.0
+    roll: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.width > 0 and self.height > 0, f"camera {self.name}: empty image {self.width}x{self.height}")
+        require(self.fx > 0 and self.fy > 0, f"camera {self.name}: focal length must be positive")
+
+
+@dataclass(frozen=True)
+class VehicleModel(Message):
+    """What the pilot is told about its car (from the maker's data sheet, never from the simulator's state)."""
+
+    wheelbase: float
+    length: float
+    width: float
+    rear_overhang: float  # rear axle to rear bumper
+    max_wheel_angle: float  # road wheel, rad
+    max_acceleration: float
+    max_deceleration: float  # positive
+    actuator_delay: float  # s from command to the car's answer
+
+
+@dataclass(frozen=True)
+class Frame(Message):
+    """One camera picture: `image` is (H, W, 3) uint8 RGB."""
+
+    t: float
+    camera: str
+    image: UInt8[Array, "h w 3"]
+
+
+@dataclass(frozen=True)
+class CarState(Message):
+    """What a car's own bus tells: wheel speed, yaw-rate sensor, steering, and the driver's pedals and wheel."""
+
+    t: float
+    speed: float  # wheel speed, m/s
+    acceleration: float  # m/s²
+    yaw_rate: float  # rad/s, left positive
+    wheel_angle: float  # road-wheel angle, rad, left positive
+    driver_brake: bool = False
+    driver_gas: bool = False
+    driver_steer: bool = False
+    driver_cancel: bool = False
+    speed_std: float = 0.05
+    yaw_rate_std: float = 0.005
+
+
+@dataclass(frozen=True)
+class GpsFix(Message):
+    """Position in the map frame with receiver-like error (correlated over time; see the body that makes it)."""
+
+    t: float
+    x: float
+    y: float
+    std: float  # each axis
+    heading: float  # course over ground, rad from map x, left positive
+    heading_std: float
+
+
+class Turn(StrEnum):
+    """What a navigation device says."""
+
+    STRAIGHT = "straight"
+    LEFT = "left"
+    RIGHT = "right"
+    KEEP_LEFT = "keep_left"
+    KEEP_RIGHT = "keep_right"
+    ROUNDABOUT = "roundabout"
+    ARRIVE = "arrive"
+
+
+@dataclass(frozen=True)
+class Manoeuvre(Message):
+    turn: Turn
+    s: float  # where it starts, metres along the route line
+
+
+@dataclass(frozen=True)
+class Route(Message):
+    """A navigation device's answer: a coarse line in the map frame (road centres, not lanes) and turn instructions."""
+
+    points: Float[Array, "n 2"]
+    manoeuvres: tuple[Manoeuvre, ...]
+    speed_limit: float  # m/s
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(len(self.points) >= 2, "a route needs two points")
+        require(self.speed_limit > 0, "a route needs a positive speed limit")
+
+
+@dataclass(frozen=True)
+class Observation(Message):
+    """All a body senses at one instant. `frames[0]` is the front camera. The route comes once, and again when it changes."""
+
+    t: float
+    frames: tuple[Frame, ...]
+    car: CarState
+    gps: GpsFix | None = None
+    route: Route | None = None
+
+
+# --------------------------------------------------------------------------- perception
+
+
+class Kind(StrEnum):
+    VEHICLE = "vehicle"
+    PERSON = "person"
+    CYCLIST = "cyclist"
+
+
+class SceneClass:
+    """Per-pixel classes, in the order of the network's scene head and of the label files."""
+
+    NAMES = ("other", "road", "marking", "pavement", "vehicle", "person", "cyclist", "sign_or_light", "nature", "building", "sky")
+    OTHER, ROAD, MARKING, PAVEMENT, VEHICLE, PERSON, CYCLIST, SIGN, NATURE, BUILDING, SKY = range(11)
+    IGNORE = 255
+
+
+@dataclass(frozen=True)
+class LaneLine(Message):
+    """One seen lane line. `side` counts from the car: -1 own left, +1 own right; -2 the far line of the next lane on
+    the left, +2 on the right, for lanes of our own direction only: its probability is that lane's."""
+
+    side: int
+    probability: float
+    image_points: Float32[Array, "n 2"]  # (u, v)
+    points: Float32[Array, "n 2"]  # (x, y) on the road, vehicle frame, x ascending
+    y_std: Float32[Array, " n"]
+
+
+PATH_ARC = np.array([0, 2, 4, 6, 8, 10, 12, 15, 18, 21, 25, 30, 35, 40, 50, 60], float)  # m along a path, from abeam of the rear axle
+ROUTE_ARC = np.arange(0, 64, 4, dtype=float)  # m along the route line, from the point nearest to us: 16 points
+
+
+@dataclass(frozen=True)
+class PathProposal(Message):
+    """Where the own lane's centre goes along the route: points at PATH_ARC, vehicle frame."""
+
+    points: Float32[Array, "n 2"]
+    std: Float32[Array, " n"]  # across the path
+
+
+@dataclass(frozen=True)
+class Detection(Message):
+    """One object in one frame; position, yaw and size are those of its footprint, vehicle frame."""
+
+    kind: Kind
+    score: float
+    box: Float32[Array, "4"]  # u0 v0 u1 v1, the visible part
+    position: Float32[Array, "2"]  # footprint's centre
+    yaw: float  # where its nose points, rad from vehicle x
+    length: float
+    width: float
+    distance: float  # from the camera to `position`, on the ground
+    distance_std: float
+    bearing_std: float  # rad
+
+
+@dataclass(frozen=True)
+class Percept(Message):
+    """What one frame shows. `scene` is (h, w) SceneClass indices at the network's own, smaller, resolution."""
+
+    t: float
+    camera: str
+    lanes: tuple[LaneLine, ...]
+    path: PathProposal | None
+    objects: tuple[Detection, ...]
+    scene: UInt8[Array, "h w"]
+    free_distance: Float32[Array, " w"]  # drivable distance per scene column, m
+    confidence: float
+    valid: bool
+
+
+# --------------------------------------------------------------------------- world
+
+
+@dataclass(frozen=True)
+class Curve(Message):
+    """A line on the road, vehicle frame, at ascending arc lengths, with the standard deviation across it."""
+
+    points: Float[Array, "n 2"]
+    std: Float[Array, " n"]
+    probability: float
+
+
+@dataclass(frozen=True)
+class Track(Message):
+    """One object over time, vehicle frame now; velocity is over ground, in the vehicle frame's axes."""
+
+    id: int
+    kind: Kind
+    x: float  # footprint's centre
+    y: float
+    yaw: float
+    vx: float
+    vy: float
+    acceleration: float  # along its own velocity
+    yaw_rate: float
+    position_std: float
+    velocity_std: float
+    length: float
+    width: float
+    age: float  # s since first seen
+    unseen: float  # s since last seen
+    probability: float
+
+
+@dataclass(frozen=True)
+class World(Message):
+    """The road, the others and ourselves, now."""
+
+    t: float
+    speed: float
+    yaw_rate: float
+    acceleration: float
+    path: Curve | None  # centre of the own lane along the route
+    left: Curve | None  # own lane's lines
+    right: Curve | None
+    lane_width: float
+    lane_left: float  # probability that a lane of our direction exists there
+    lane_right: float
+    tracks: tuple[Track, ...]
+    route_line: Float[Array, "n 2"]  # at ROUTE_ARC, vehicle frame, as uncertain as the navigation is; (0, 2) without a route
+    next_turn: Turn
+    next_turn_distance: float
+    goal_distance: float
+    speed_limit: float
+    localisation_std: float
+    blind: float  # s since the last valid percept
+
+
+# --------------------------------------------------------------------------- planning, control, safety
+
+
+class Behaviour(StrEnum):
+    KEEP_LANE = "keep_lane"
+    FOLLOW = "follow"
+    CHANGE_LEFT = "change_left"
+    CHANGE_RIGHT = "change_right"
+    YIELD = "yield"
+    STOP = "stop"
+    ARRIVED = "arrived"
+
+
+@dataclass(frozen=True)
+class Plan(Message):
+    """A trajectory from now: state at `times` after `t`, in the vehicle frame of `t`."""
+
+    t: float
+    behaviour: Behaviour
+    reason: str  # a few words for people
+    times: Float[Array, " n"]
+    xy: Float[Array, "n 2"]
+    yaw: Float[Array, " n"]
+    speed: Float[Array, " n"]
+    acceleration: Float[Array, " n"]
+    curvature: Float[Array, " n"]
+    lead_id: int = -1  # the track that limits us, if any
+
+
+class Signal(StrEnum):
+    OFF = "off"
+    LEFT = "left"
+    RIGHT = "right"
+    HAZARD = "hazard"
+
+
+@dataclass(frozen=True)
+class Command(Message):
+    """What control wants of the car. Curvature is that of the rear axle's path, left positive."""
+
+    t: float
+    acceleration: float
+    curvature: float
+    signal: Signal = Signal.OFF
+
+
+@dataclass(frozen=True)
+class SafeCommand(Message):
+    """What a body may do. Only `nanopilot.safety` makes one; `reasons` says what was changed and why."""
+
+    t: float
+    acceleration: float
+    curvature: float
+    signal: Signal
+    engaged: bool
+    reasons: tuple[str, ...] = field(default=())
+
+
+# --------------------------------------------------------------------------- the body
+
+
+class BodyStopped(Exception):
+    """The body will give no more observations. `args[0]` says why in words for people."""
+
+
+class Body(Protocol):
+    """What the pilot lives in. Every body has the same three calls and two facts."""
+
+    cameras: tuple[CameraModel, ...]
+    vehicle: VehicleModel
+
+    def observe(self) -> Observation:
+        """Block until the next observation. Raises BodyStopped at the end of the drive or when the body died."""
+        ...
+
+    def act(self, command: SafeCommand) -> None:
+        """Take the command for the observation just given. A body keeps its own watchdog: no command, safe stop."""
+        ...
+
+    def close(self) -> None:
+        """Release everything; may be called twice."""
+        ...

@@ -1,0 +1,96 @@
+"""The arrow: observe -> perceive -> world -> plan -> control -> safety -> act, once per observation.
+
+In: a body. Out: a record of every message of each step, with the time each stage took. The only file that
+knows every stage. A stage that raises takes the command away for that step, and safety, which is asked
+whatever happened before it, brings the car to a stop; the fault's text stays in the record.
+It keeps no log and draws nothing: who iterates over `drive` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+
+from nanopilot import control, planning, safety, world
+from nanopilot.messages import Body, BodyStopped, Command, Observation, Percept, Plan, SafeCommand, World
+from nanopilot.perception import Network
+
+
+@dataclass(frozen=True)
+class PilotConfig:
+    """Every stage's own configuration, kept beside the stage's code."""
+
+    weights: Path | None = None  # None: the committed weights
+    world: world.Config = field(default_factory=world.Config)
+    planning: planning.Config = field(default_factory=planning.Config)
+    control: control.Config = field(default_factory=control.Config)
+    safety: safety.Config = field(default_factory=safety.Config)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One step. A message is None where its stage did not answer; `seconds` is each stage's time on this machine."""
+
+    observation: Observation
+    percept: Percept | None
+    world: World | None
+    plan: Plan | None
+    command: Command | None
+    safe: SafeCommand
+    fault: str
+    seconds: dict[str, float]
+
+
+class Pilot:
+    """Drives a body. `perceive` may be replaced by any function of the same shape."""
+
+    def __init__(self, body: Body, config: PilotConfig = PilotConfig(), perceive=None) -> None:
+        self.body, self.config = body, config
+        self.perceive = perceive or Network(config.weights).perceive
+        self.stopped = ""  # why the body gave no more observations
+
+    def drive(self) -> Iterator[Record]:
+        """Yield a record per observation until the body stops; `self.stopped` then says why."""
+        c, vehicle, camera = self.config, self.body.vehicle, self.body.cameras[0]
+        world_state, plan_state = world.initial(c.world), planning.initial(c.planning)
+        control_state, safety_state = control.initial(c.control), safety.initial(c.safety, engaged=True)
+        route_line = None
+        while True:
+            try:
+                observation = self.body.observe()
+            except BodyStopped as stop:
+                self.stopped = str(stop)
+                return
+            percept = seen = plan = command = None
+            fault, watch = "", Stopwatch()
+            try:
+                percept = self.perceive(observation.frames[0], camera, route_line)
+                watch.lap("perception")
+                world_state, seen = world.step(world_state, observation, percept, c.world)
+                route_line = seen.route_line if len(seen.route_line) else None
+                watch.lap("world")
+                plan_state, plan = planning.step(plan_state, seen, vehicle, c.planning)
+                watch.lap("planning")
+                control_state, command = control.step(control_state, plan, observation.car, vehicle, c.control)
+                watch.lap("control")
+            except Exception as error:  # whatever a stage did wrong, the answer is the same: no command, safe stop
+                fault = f"{type(error).__name__}: {error}"
+            safety_state, safe = safety.step(safety_state, command, observation.car, observation.t, c.safety)
+            watch.lap("safety")
+            self.body.act(safe)
+            yield Record(observation, percept, seen, plan, command, safe, fault, watch.seconds)
+
+
+class Stopwatch:
+    """Seconds between laps."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = perf_counter()
+        self.seconds[name] = now - self._last
+        self._last = now

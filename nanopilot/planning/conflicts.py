@@ -1,0 +1,196 @@
+"""Who may be in our way, and when: an ST graph of the corridor along our path.
+
+In: the path, tracks, where we would be if free. Out: Bounds on our distance over time, and why. Whoever moves along
+the path is predicted in the path's own coordinates (drivers keep their lane) and is a lead; whoever crosses is
+predicted with constant turn rate and speed, and is yielded to unless we are surely past before. Source of the graph:
+Fan et al. 2018 (arXiv 1807.08048). It knows no priority rules, signs or lights, and it doesn't look behind us.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import atan2, cos, hypot, pi, sin
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from nanopilot.geometry import wrap
+from nanopilot.messages import Kind, Track, VehicleModel
+from nanopilot.planning.longitudinal import Bounds, LongitudinalConfig
+from nanopilot.planning.path import Path
+
+Array = np.ndarray
+
+FOOTPRINT = np.stack(np.meshgrid(np.linspace(-0.5, 0.5, 5), np.linspace(-0.5, 0.5, 3)), -1).reshape(-1, 2)  # in lengths and widths
+
+
+@dataclass(frozen=True)
+class ConflictConfig:
+    """All guesses, tried in the closed-loop tests, unless another origin stands beside."""
+
+    side_margin: float = 0.3  # m between our side and another's
+    max_extra_margin: float = 0.7  # m, for the uncertainty of who crosses
+    min_probability: float = 0.3
+    standing_speed: float = 0.5  # m/s: slower is standing, and is not predicted to move
+    parallel_angle: float = 0.7  # rad
+    parallel_distance: float = 9.0  # m: beyond, nobody is on our road
+    turning_rate: float = 0.15  # rad/s beside the road's own: it turns off
+    drift_time: float = 1.5  # s a sideways speed is believed to last
+    cut_in_horizon: float = 3.0  # s
+    crossing_horizon: float = 5.0  # s
+    lead_braking_time: float = 1.5  # s a lead's braking is believed to last
+    touch_gap: float = 1.0  # m to what must not be touched
+    yield_gap: float = 2.0  # m before a conflict zone
+    clear_time: float = 0.5  # s after it has left
+    pass_margin: float = 1.5  # s we must be gone before it comes
+    keep_yielding: float = 0.7  # s more for whom we already yield to
+    patience: float = 6.0  # s of waiting, after which ...
+    impatient_margin: float = 0.6  # s is enough
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the others allow, who leads, and whom we yield to."""
+
+    bounds: Bounds
+    lead_id: int = -1
+    yields: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Occupancy:
+    """One track's stay in our corridor: at which times, and between which arc lengths."""
+
+    there: Bool[Array, " n"]
+    rear: Float[Array, " n"]
+    front: Float[Array, " n"]
+    along: Float[Array, " n"]  # its speed along the path, m/s
+    parallel: bool
+
+
+def occupancy(
+    path: Path, track: Track, place: tuple[float, float, int], times: Float[Array, " n"], half_width: float, config: ConflictConfig
+) -> Occupancy | None:
+    """Predict a track, now at `place` (see `Path.find`), over `times`, and lay its footprint on the corridor of
+    `half_width` metres to each side; None if it never gets there."""
+    s, d, k = place
+    tx, ty = path.tangent[k]
+    speed = hypot(track.vx, track.vy)
+    standing = speed < config.standing_speed
+    v_s = float(track.vx * tx + track.vy * ty)
+    v_d = float(track.vy * tx - track.vx * ty)
+    lean = wrap(track.yaw - path.yaw[k])
+    bend = path.curvature[k]
+    turns_off = abs(track.yaw_rate - bend * v_s) > config.turning_rate
+    if track.kind != Kind.PERSON and abs(d) < config.parallel_distance and abs(sin(lean)) < sin(config.parallel_angle) and (standing or not turns_off):
+        v_s, v_d = (0.0, 0.0) if standing else (v_s, v_d)
+        half_l = 0.5 * (track.length * abs(cos(lean)) + track.width * abs(sin(lean)))
+        half_w = 0.5 * (track.width * abs(cos(lean)) + track.length * abs(sin(lean)))
+        if abs(d) - half_w - abs(v_d) * config.drift_time > half_width:
+            return None
+        braking = min(max(track.acceleration, -8.0), 0.0) * np.sign(v_s)  # a lead's braking, never its accelerating
+        braked = np.minimum(times, config.lead_braking_time)
+        if braking:
+            braked = np.minimum(braked, abs(v_s / braking))
+        along = v_s + braking * braked
+        centre = s + v_s * times + braking * braked * (times - 0.5 * braked)
+        side = d + v_d * np.minimum(times, config.drift_time)
+        return Occupancy(np.abs(side) - half_w < half_width, centre - half_l, centre + half_l, along, True)
+
+    if standing:
+        speed, rate, course, growing = 0.0, 0.0, track.yaw, np.zeros(len(times))
+    else:
+        rate, course = track.yaw_rate, atan2(track.vy, track.vx)
+        growing = np.minimum(track.position_std + track.velocity_std * times, config.max_extra_margin)
+    half_turn = 0.5 * rate * times
+    chord = speed * times * np.sinc(half_turn / pi)
+    middle = np.stack([track.x + chord * np.cos(course + half_turn), track.y + chord * np.sin(course + half_turn)], -1)  # (n, 2)
+    nearest = path.locate(middle)[2]
+    along = speed * np.cos(course + 2 * half_turn - path.yaw[nearest])
+    gap = np.hypot(*(middle - path.xy[nearest]).T)
+    near = gap < half_width + growing + hypot(track.length, track.width)
+    if not near.any():
+        return None
+    there, rear, front = np.zeros(len(times), bool), np.full(len(times), np.inf), np.full(len(times), -np.inf)
+    yaw = track.yaw + 2 * half_turn[near, None]
+    ahead, left = (FOOTPRINT * (track.length, track.width)).T
+    corner = np.stack([np.cos(yaw) * ahead - np.sin(yaw) * left, np.sin(yaw) * ahead + np.cos(yaw) * left], -1)
+    station, across, _ = path.locate(middle[near, None] + corner)  # (m, 15)
+    inside = (np.abs(across) < half_width + growing[near, None]) & (station > 0) & (station < path.s[-1])
+    there[near] = inside.any(1)
+    rear[near] = np.where(inside, station, np.inf).min(1)
+    front[near] = np.where(inside, station, -np.inf).max(1)
+    return Occupancy(there, rear, front, along, False)
+
+
+def assess(
+    path: Path,
+    tracks: tuple[Track, ...],
+    times: Float[Array, " n"],
+    free: Float[Array, " n"],
+    vehicle: VehicleModel,
+    waiting: float,
+    yielding: tuple[int, ...],
+    gaps: LongitudinalConfig,
+    config: ConflictConfig,
+) -> Verdict:
+    """Bounds from all tracks. `free` is our distance over time were we alone; `waiting` how long we have stood yielding, s."""
+    nose = vehicle.length - vehicle.rear_overhang
+    half_width = 0.5 * vehicle.width + config.side_margin
+    n = len(times)
+    gap, lead_speed, stop, touch = np.full(n, np.inf), np.zeros(n), np.full(n, np.inf), np.full(n, np.inf)
+    lead_id, lead_room, yields = -1, np.inf, []
+    for track in tracks:
+        place = path.find(track.x, track.y)
+        if track.probability < config.min_probability or place[0] > path.s[-1]:  # nobody knows how the road goes on there
+            continue
+        o = occupancy(path, track, place, times, half_width, config)
+        if o is None or not o.there.any():
+            continue
+        first = int(np.argmax(o.there))
+        merges = o.along[first] > max(config.standing_speed, 0.7 * hypot(track.vx, track.vy))  # within 45 degrees of our way
+        stands = np.abs(o.along).max() < config.standing_speed and hypot(track.vx, track.vy) < config.standing_speed
+        if (o.parallel and (merges or stands)) or stands:
+            # a lead, now or when it has cut in; who ends up beside or behind our nose must look out itself
+            if times[first] > config.cut_in_horizon or 0.5 * (o.rear[first] + o.front[first]) < free[first] + 0.5 * nose:
+                continue
+            rear, along, since = o.rear, np.maximum(o.along, 0.0), first
+        else:
+            last = n - 1 - int(np.argmax(o.there[::-1]))
+            zone_in, zone_out = o.rear[o.there].min(), o.front[o.there].max()
+            leaves = np.inf if last == n - 1 else times[last]
+            if zone_out < nose or times[first] > config.crossing_horizon:
+                continue
+            gone = float(np.interp(zone_out + vehicle.rear_overhang, free, times, right=np.inf))
+            come = float(np.interp(zone_in - nose, free, times, right=np.inf))
+            margin = config.impatient_margin if waiting > config.patience else config.pass_margin
+            margin += config.keep_yielding if track.id in yielding else 0.0
+            too_late_to_stop = zone_in - nose < free_braking(free, times, gaps)
+            if gone + (0.0 if too_late_to_stop else margin) < times[first] or come > leaves + config.clear_time:
+                continue
+            joins = o.along[last] > max(config.standing_speed, 0.7 * hypot(track.vx, track.vy))
+            if joins and free[first] - vehicle.rear_overhang > o.front[first]:
+                continue  # behind us
+            yields.append(track.id)
+            if merges and joins:
+                rear = o.rear[first] + o.along[first] * (times - times[first])
+                along, since = np.full(n, o.along[first]), first
+            else:
+                until = times <= leaves + config.clear_time
+                stop[until] = np.minimum(stop[until], zone_in - nose - config.yield_gap)
+                during = until & (times >= times[first] - config.clear_time)
+                touch[during] = np.minimum(touch[during], zone_in - nose)
+                continue
+        room = rear - nose - gaps.standstill_gap
+        nearer = (room < gap) & (np.arange(n) >= since)
+        gap[nearer], lead_speed[nearer] = room[nearer], along[nearer]
+        touch[since:] = np.minimum(touch[since:], (rear - nose - config.touch_gap)[since:])
+        if room[since] < lead_room:
+            lead_id, lead_room = track.id, room[since]
+    return Verdict(Bounds(gap, lead_speed, stop, touch), lead_id, tuple(yields))
+
+
+def free_braking(free: Float[Array, " n"], times: Float[Array, " n"], gaps: LongitudinalConfig) -> float:
+    """The distance it takes to stop from now, braking at 5/8 of what an emergency allows (5 m/s²), m."""
+    speed = (free[1] - free[0]) / (times[1] - times[0])
+    return float(speed**2 / (2 * 0.625 * gaps.emergency_deceleration))

@@ -1,0 +1,54 @@
+"""A simulator's ground truth: a type of its own that only `train`, `fleet` and `evaluate` may accept.
+
+Frames and units as in `messages`; everything here is exact. The pilot and its stages can't import this
+module (an import contract says so), hence can't name the type, hence can't cheat.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from nanopilot.messages import Message
+
+
+@dataclass(frozen=True)
+class TrueActor(Message):
+    """Another road user in the map frame; (x, y) is the centre of its box on the ground."""
+
+    id: int
+    kind: str  # messages.Kind value
+    x: float
+    y: float
+    yaw: float
+    speed: float
+    length: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True)
+class SimTruth(Message):
+    """All a judge needs of one instant."""
+
+    t: float
+    x: float  # rear axle, map frame
+    y: float
+    yaw: float
+    speed: float
+    lane_offset: float  # of the car's centre from its lane's centre, left positive, m
+    lane_width: float
+    lane_heading_error: float
+    lane_index: int  # 0 is leftmost
+    lane_count: int  # lanes of our direction side by side here
+    wheels_in_lane: bool
+    lane_path: Float[np.ndarray, "n 2"]  # own lane's centre along the route, map frame, from abeam on (60 m)
+    actors: tuple[TrueActor, ...]
+    route_completion: float
+    crash_vehicle: bool
+    crash_object: bool
+    crash_person: bool
+    out_of_road: bool
+    arrived: bool

@@ -1,0 +1,163 @@
+"""The perception network in torch: one 512x256 picture and a coarse route line in, all heads out.
+
+A small residual trunk (He et al. 2016) behind a 4x4 patch stem, dense 3x3 convolutions only (fast in training and inference
+on a CPU), a feature pyramid back to 1/8 (Lin et al. 2017), then 1x1 heads: scene at 1/4, lane lines row-wise, objects at 1/8.
+The path and the confidence are regressed from the flattened 1/32 features; the route line joins them there, and as a bias on the trunk.
+`forward` gives raw tensors for the losses; `Exported` is what ONNX holds: uint8 picture in, tensors named by perception.heads out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from nanopilot.messages import PATH_ARC, SceneClass
+from nanopilot.perception import heads
+
+PIXEL_MEAN, PIXEL_STD = 110.0, 60.0  # grey levels, guess: middle of a day picture
+PATH_SCALE = 10.0  # m per unit of the raw output
+STD_RANGE = (0.02, 10.0)  # m, of the path's Laplace scale
+COLUMN_SCALE_RANGE = (0.2, 64.0)  # px, of a lane row's Laplace scale
+HEAT_PRIOR = -4.0  # logit of an object at a cell before training: about 2 % (Lin et al. 2017, focal loss)
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Channels at 1/4, 1/8, 1/16, 1/32 and residual blocks at the last three: measured by dev/bench_perception.py."""
+
+    widths: tuple[int, int, int, int] = (32, 48, 96, 160)
+    blocks: tuple[int, int, int] = (1, 2, 1)
+    neck: int = 64
+    path_channels: int = 16
+    path_hidden: int = 192
+    route_hidden: int = 64
+
+
+def conv(inputs: int, outputs: int, size: int, stride: int = 1, padding: int | None = None) -> nn.Sequential:
+    padding = size // 2 if padding is None else padding
+    return nn.Sequential(nn.Conv2d(inputs, outputs, size, stride, padding, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+
+
+class Residual(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = conv(channels, channels, 3)
+        self.second = nn.Sequential(nn.Conv2d(channels, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.second(self.first(x)))
+
+
+class PerceptionNetwork(nn.Module):
+    def __init__(self, config: NetworkConfig = NetworkConfig()) -> None:
+        super().__init__()
+        c4, c8, c16, c32 = config.widths
+        n8, n16, n32 = config.blocks
+        self.stem = conv(3, c4, 4, 4, padding=0)
+        self.stage8 = nn.Sequential(conv(c4, c8, 3, 2), *[Residual(c8) for _ in range(n8)])
+        self.stage16 = nn.Sequential(conv(c8, c16, 3, 2), *[Residual(c16) for _ in range(n16)])
+        self.down32 = nn.Sequential(nn.Conv2d(c16, c32, 3, 2, 1, bias=False), nn.BatchNorm2d(c32))
+        self.stage32 = nn.Sequential(*[Residual(c32) for _ in range(n32)])
+
+        self.route = nn.Sequential(nn.Linear(heads.ROUTE_SIZE, config.route_hidden), nn.ReLU(inplace=True))
+        self.route_bias = nn.Linear(config.route_hidden, c32)
+
+        self.lateral32 = nn.Conv2d(c32, config.neck, 1)
+        self.lateral16 = nn.Conv2d(c16, config.neck, 1)
+        self.lateral8 = nn.Conv2d(c8, config.neck, 1)
+        self.fuse = conv(config.neck, config.neck, 3)
+
+        self.rows_per_cell = heads.GRID_STRIDE // heads.ROW_STRIDE
+        self.lane = nn.Conv2d(config.neck, 3 * len(heads.SIDES) * self.rows_per_cell, 1)
+        self.object_hidden = conv(config.neck, config.neck, 1)
+        self.object = nn.Conv2d(config.neck, len(heads.KINDS) + len(heads.BOX_CHANNELS), 1)
+        self.scene_up = nn.Conv2d(config.neck, 16 * 4, 1)
+        self.scene_skip = nn.Conv2d(c4, 16, 1)
+        self.scene = nn.Conv2d(16, len(SceneClass.NAMES), 1)
+
+        cells = heads.GRID_SHAPE[0] // 4 * heads.GRID_SHAPE[1] // 4  # 8 x 16 at 1/32
+        self.flat = conv(c32, config.path_channels, 1)
+        self.path = nn.Sequential(
+            nn.Linear(config.path_channels * cells + config.route_hidden, config.path_hidden),
+            nn.ReLU(inplace=True),
+            nn.Linear(config.path_hidden, config.path_hidden),
+            nn.ReLU(inplace=True),
+            nn.Linear(config.path_hidden, 3 * heads.PATH_POINTS),
+        )
+        self.confidence = nn.Linear(c32, 1)
+
+        with torch.no_grad():
+            self.object.bias[: len(heads.KINDS)] = HEAT_PRIOR
+        self.register_buffer("columns", torch.tensor(heads.COLUMNS, dtype=torch.float32))
+        self.register_buffer("arc", torch.tensor(PATH_ARC, dtype=torch.float32))
+
+    def forward(self, image: Float[Tensor, "b 3 h w"], route: Float[Tensor, "b 33"]) -> dict[str, Tensor]:
+        """Raw heads: scene logits, lane column logits with expectation, existence logit and scale, path with scale, heat logits, box, confidence logit."""
+        x4 = self.stem(image)
+        x8 = self.stage8(x4)
+        x16 = self.stage16(x8)
+        wish = self.route(route)  # (B, R)
+        x32 = self.stage32(F.relu(self.down32(x16) + self.route_bias(wish)[:, :, None, None]))
+
+        up = self.lateral16(x16) + F.interpolate(self.lateral32(x32), scale_factor=2.0)
+        up = self.fuse(F.relu(self.lateral8(x8) + F.interpolate(up, scale_factor=2.0)))
+
+        scene = self.scene(F.relu(F.pixel_shuffle(self.scene_up(up), 2) + self.scene_skip(x4)))  # (B, 11, 64, 128)
+
+        b, _, h, w = up.shape
+        lane = self.lane(up).reshape(b, 3, len(heads.SIDES), self.rows_per_cell, h, w)
+        lane = lane.permute(0, 1, 2, 4, 3, 5).reshape(b, 3, len(heads.SIDES), h * self.rows_per_cell, w)[:, :, :, heads.FIRST_ROW :]
+        logits = lane[:, 0]  # (B, 4, 39, 64)
+        attention = logits.softmax(-1)
+        where = attention.detach()
+
+        objects = self.object(self.object_hidden(up))
+        flat = torch.cat([self.flat(x32).flatten(1), wish], 1)
+        path = self.path(flat).reshape(b, heads.PATH_POINTS, 3)
+        straight = torch.stack([self.arc, torch.zeros_like(self.arc)], -1)  # a network that knows nothing goes straight on
+        return {
+            "scene": scene,
+            "lane_logits": logits,
+            "lane_u": (attention * self.columns).sum(-1),
+            "lane_exists": (where * lane[:, 1]).sum(-1),
+            "lane_scale": (where * lane[:, 2]).sum(-1).exp().clamp(*COLUMN_SCALE_RANGE),
+            "path": straight + PATH_SCALE * path[..., :2],
+            "path_scale": (path[..., 2] - 1.0).exp().clamp(*STD_RANGE),
+            "heat": objects[:, : len(heads.KINDS)],
+            "box": objects[:, len(heads.KINDS) :],
+            "confidence": self.confidence(x32.mean((2, 3)))[:, 0],
+        }
+
+
+def normalise(image: UInt8[Tensor, "b h w 3"]) -> Float[Tensor, "b 3 h w"]:
+    """Pictures as they come from a camera, as the trunk wants them (channels last in memory)."""
+    return ((image.permute(0, 3, 1, 2).float() - PIXEL_MEAN) / PIXEL_STD).contiguous(memory_format=torch.channels_last)
+
+
+class Exported(nn.Module):
+    """The network with everything in the graph that a pilot needs: pixels in; classes, metres and probabilities out."""
+
+    def __init__(self, network: PerceptionNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: UInt8[Tensor, "b h w 3"], route: Float[Tensor, "b 33"]) -> tuple[Tensor, ...]:
+        """In the order of heads.OUTPUTS. Heat keeps local maxima only; a Laplace scale b becomes a standard deviation, b·√2."""
+        out = self.network((image.permute(0, 3, 1, 2).float() - PIXEL_MEAN) / PIXEL_STD, route)
+        heat = out["heat"].sigmoid()
+        heat = heat * (heat == F.max_pool2d(heat, 3, 1, 1)).float()
+        return (
+            out["scene"].argmax(1).to(torch.uint8),
+            out["lane_u"],
+            out["lane_exists"].sigmoid(),
+            out["lane_scale"] * 2**0.5,
+            out["path"],
+            out["path_scale"] * 2**0.5,
+            heat,
+            out["box"],
+            out["confidence"].sigmoid(),
+        )

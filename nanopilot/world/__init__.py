@@ -1,0 +1,108 @@
+"""World: percepts and own motion -> the road, the others and ourselves, filtered over time.
+
+In: an Observation (wheel speed, yaw rate, GPS, route) and its frame's Percept, or None. Out: a World in the vehicle
+frame now. Filters: lanes (lanes.py), road users (tracks.py), pose on the route (localise.py). After a gap or a jump
+back in time lanes and tracks begin anew; `State.reset` says why. A percept that is older than the last one used, or not
+of this observation, counts as none. It holds no clock and raises nothing on bad percepts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from nanopilot.messages import CarState, Curve, Observation, Percept, World
+from nanopilot.world import lanes, localise, tracks
+from nanopilot.world.curves import RoadCurve
+from nanopilot.world.lanes import LaneConfig, LaneState
+from nanopilot.world.localise import LocaliseConfig, LocaliseState
+from nanopilot.world.motion import own_motion
+from nanopilot.world.tracks import TrackConfig, Tracks
+
+
+@dataclass(frozen=True)
+class Config:
+    lanes: LaneConfig = field(default_factory=LaneConfig)
+    tracks: TrackConfig = field(default_factory=TrackConfig)
+    localise: LocaliseConfig = field(default_factory=LocaliseConfig)
+    max_gap: float = 0.5  # s between observations that dead reckoning bridges; guess: 5 m of unseen road at 10 m/s
+    max_lag: float = 0.1  # s a percept's frame may differ from its observation
+
+
+@dataclass(frozen=True)
+class State:
+    lanes: LaneState
+    tracks: Tracks
+    localise: LocaliseState
+    car: CarState | None = None  # of the last step
+    t: float = 0.0
+    percept_t: float = float("-inf")  # of the last percept used
+    blind: float = 0.0
+    reset: str = ""  # why lanes and tracks last began anew
+
+
+def initial(config: Config) -> State:
+    """Nothing known."""
+    return State(LaneState(width=config.lanes.lane_width, width_std=config.lanes.lane_width_std), tracks.none(), LocaliseState())
+
+
+def step(state: State, observation: Observation, percept: Percept | None, config: Config) -> tuple[State, World]:
+    """The world at `observation.t`; the percept must be of the observation's frame."""
+    car = observation.car
+    dt = 0.0 if state.car is None else observation.t - state.t
+    if dt < 0 or dt > config.max_gap:
+        state = _begun_anew(state, f"time jumped by {dt:.2f} s", dt, config)
+    dt = max(dt, 0.0)
+    motion = own_motion(state.car or car, car, dt)
+    lane, others = lanes.move(state.lanes, motion, config.lanes), tracks.move(state.tracks, motion, config.tracks)
+    pose = localise.predict(state.localise, motion, config.localise)
+
+    usable = percept is not None and percept.valid and percept.t > state.percept_t and abs(percept.t - observation.t) <= config.max_lag
+    if usable:
+        lane = lanes.update(lane, percept, dt, config.lanes)
+        others = tracks.update(others, percept.objects, dt, config.tracks)
+        state = replace(state, percept_t=percept.t, blind=0.0)
+    else:
+        lane = lanes.fade(lane, dt, config.lanes)
+        state = replace(state, blind=state.blind + dt)
+    others = tracks.forget(others, config.tracks)
+    seen_path = lane.path if usable else None
+    pose = localise.update(pose, car, observation.gps, observation.route, seen_path, observation.t, dt, config.localise)
+    state = replace(state, lanes=lane, tracks=others, localise=pose, car=car, t=observation.t)
+    return state, _told(state, config)
+
+
+def _begun_anew(state: State, reason: str, dt: float, config: Config) -> State:
+    fresh = initial(config)
+    pose = state.localise if dt > 0 else replace(state.localise, gps_t=fresh.localise.gps_t)
+    return replace(fresh, tracks=replace(fresh.tracks, next_id=state.tracks.next_id), localise=pose, car=state.car, t=state.t,
+                   percept_t=state.percept_t if dt > 0 else fresh.percept_t, blind=state.blind, reset=reason)  # fmt: skip
+
+
+def _curve(curve: RoadCurve | None, config: LaneConfig) -> Curve | None:
+    shown = curve is not None and curve.probability >= config.shown_probability
+    return Curve(curve.points, curve.std, curve.probability) if shown else None
+
+
+def _told(state: State, config: Config) -> World:
+    lane, car = state.lanes, state.car
+    ahead = localise.ahead(state.localise, config.localise)
+    return World(
+        t=state.t,
+        speed=car.speed,
+        yaw_rate=car.yaw_rate,
+        acceleration=car.acceleration,
+        path=_curve(lane.path, config.lanes),
+        left=_curve(lane.left, config.lanes),
+        right=_curve(lane.right, config.lanes),
+        lane_width=lane.width,
+        lane_left=lane.lane_left,
+        lane_right=lane.lane_right,
+        tracks=tracks.told(state.tracks, config.tracks),
+        route_line=ahead.route_line,
+        next_turn=ahead.next_turn,
+        next_turn_distance=ahead.next_turn_distance,
+        goal_distance=ahead.goal_distance,
+        speed_limit=ahead.speed_limit,
+        localisation_std=ahead.localisation_std,
+        blind=state.blind,
+    )
