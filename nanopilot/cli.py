@@ -49,7 +49,7 @@ class Routes:
 
     seeds: str = "1000-1029"
     driver: Literal["pilot", "oracle", "lane_follower", "idm", "expert"] = "pilot"
-    """oracle is our pilot with the truth for eyes, lane_follower our pilot without a route; idm and expert are MetaDrive's, and see the truth."""
+    """oracle: our pilot with the truth for eyes. lane_follower: without a route. idm, expert: MetaDrive's own, who see the truth."""
     map: str = "3"
     traffic: float = 0.1
     camera: Literal["cpu", "opengl"] = "cpu"
@@ -66,6 +66,8 @@ class Minute:
     traffic: float = 0.0
     camera: Literal["cpu", "opengl"] = "cpu"
     hz: float = 20.0
+    oracle: bool = False
+    """Truth in place of the network, as in drive."""
     json: Path | None = None
     """Write the report here; finished seeds are kept beside it, and a stopped run goes on."""
     workers: int = 1
@@ -170,7 +172,7 @@ def evaluate(command: Routes | Minute) -> int:
     if isinstance(c, Routes):
         report = routes.evaluate(seeds, c.driver, c.map, c.traffic, c.camera, c.workers, c.json)
     else:
-        report = minute.evaluate(seeds, c.camera, c.traffic, c.hz, c.workers, c.json)
+        report = minute.evaluate(seeds, c.camera, c.traffic, c.hz, c.oracle, c.workers, c.json)
     Console().print(suite.table(report))
     if c.json:
         print(c.json)

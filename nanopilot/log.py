@@ -77,7 +77,7 @@ def to_json(value: Any) -> Any:
             return {"shape": value.shape, "base64": base64.b64encode(value.tobytes()).decode()}
         return value.tolist() if value.ndim == 1 else {"shape": value.shape, "data": value.ravel().tolist()}
     if _is_message(value):
-        plain, parts = _split(type(value))
+        plain, parts = _split(value.__class__)
         out = {name: getattr(value, name) for name in plain}
         for name in parts:
             part = getattr(value, name)
@@ -137,13 +137,13 @@ def schema(kind: Any) -> dict[str, Any]:
 
 
 @cache
-def _hints(kind: type) -> dict[str, Any]:
+def _hints(kind: Any) -> dict[str, Any]:
     hints = typing.get_type_hints(kind)
     return {f.name: hints[f.name] for f in dataclasses.fields(kind)}
 
 
 @cache
-def _split(kind: type) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _split(kind: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names of the fields that are JSON as they stand, and of the others."""
     plain = tuple(n for n, h in _hints(kind).items() if isinstance(h, type) and issubclass(h, (float, int, str)) and not _is_array(h))
     return plain, tuple(n for n in _hints(kind) if n not in plain)

@@ -10,8 +10,9 @@ A message checks itself once, when it is made, and is immutable after: arrays ar
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import StrEnum
+from math import isfinite
 from typing import Protocol
 
 import numpy as np
@@ -24,17 +25,16 @@ class Message:
     """Base of all messages: freezes arrays and refuses a non-finite time or number."""
 
     def __post_init__(self) -> None:
-        for f in fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
-            value = getattr(self, f.name)
+        for name, value in list(vars(self).items()):
             if isinstance(value, np.ndarray):
                 if value.dtype.kind == "f" and not np.isfinite(value).all():
-                    raise ValueError(f"{type(self).__name__}.{f.name} holds a non-finite number")
+                    raise ValueError(f"{type(self).__name__}.{name} holds a non-finite number")
                 if value.flags.writeable:
                     value = value.view()
                     value.flags.writeable = False
-                    object.__setattr__(self, f.name, value)
-            elif isinstance(value, float) and not np.isfinite(value):
-                raise ValueError(f"{type(self).__name__}.{f.name} is {value}")
+                    object.__setattr__(self, name, value)
+            elif isinstance(value, float) and not isfinite(value):
+                raise ValueError(f"{type(self).__name__}.{name} is {value}")
 
 
 def require(condition: bool, message: str) -> None:

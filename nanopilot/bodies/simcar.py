@@ -12,13 +12,14 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from typing import Any, Literal
 
 from nanopilot.bodies.simcar_ecu import MAX_WHEEL_ANGLE, Actuator, SensorConfig, Sensors, vehicle_model
 from nanopilot.geometry import model_camera
-from nanopilot.messages import BodyStopped, CameraModel, Frame, Observation, SafeCommand, Signal
+from nanopilot.messages import BodyStopped, CameraModel, Frame, Observation, SafeCommand
 from nanopilot.sim.metadrive import MetaDriveWorld, WorldConfig
 from nanopilot.sim.truth import SimTruth
 
@@ -75,10 +76,8 @@ class SimCar:
     def act(self, command: SafeCommand) -> None:
         """Hand over the command for the observation just given. After the drive's end it does nothing."""
         self._owed = 1
-        try:
+        with suppress(OSError):  # the world has ended; the next observe() says why
             self._pipe.send(command)
-        except (BrokenPipeError, ConnectionResetError, OSError):
-            pass  # the world has ended; the next observe() says why
 
     def truth(self) -> SimTruth | None:
         """The judge's: the exact state at the last observation, or at the drive's end. Not for pilots."""
@@ -97,9 +96,6 @@ class SimCar:
         raise BodyStopped(reason)
 
 
-IDLE = SafeCommand(t=0.0, acceleration=0.0, curvature=0.0, signal=Signal.OFF, engaged=False, reasons=("no command yet",))
-
-
 def _world_process(pipe: Connection, config: SimCarConfig) -> None:
     """The child: make the world, then answer every command with the next instant until the drive or the parent ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; its closed pipe ends us
@@ -108,9 +104,10 @@ def _world_process(pipe: Connection, config: SimCarConfig) -> None:
         sensors = Sensors(config.sensors, config.world.step, config.world.seed)
         actuator = Actuator.of(world.env)
         pipe.send((_sense(world, draw, sensors, 0.0, config, first=True), world.truth(), _plain(world.info), ""))
-        command, last = IDLE, float("inf") if config.seconds is None else config.seconds
+        command: SafeCommand | None = None  # until the first one arrives
+        last = float("inf") if config.seconds is None else config.seconds
         while True:
-            steer, throttle = actuator.drive(command, world.speed)
+            steer, throttle = (0.0, 0.0) if command is None else actuator.drive(command, world.speed)
             world.step(steer, throttle)
             reason = world.stopped or ("time is up" if world.t > last - config.world.step / 2 else "")
             observation = None if reason else _sense(world, draw, sensors, steer * MAX_WHEEL_ANGLE, config)
@@ -145,7 +142,9 @@ def _make(config: SimCarConfig) -> tuple[MetaDriveWorld, Any]:
     return world, lambda camera: cpu.render(world.scene(), camera, world.pose, labels=False, speed=world.speed).rgb
 
 
-def _sense(world: MetaDriveWorld, draw: Any, sensors: Sensors, wheel_angle: float, config: SimCarConfig, first: bool = False) -> Observation:
+def _sense(
+    world: MetaDriveWorld, draw: Any, sensors: Sensors, wheel_angle: float, config: SimCarConfig, first: bool = False
+) -> Observation:
     return Observation(
         t=world.t,
         frames=tuple(Frame(world.t, camera.name, draw(camera)) for camera in config.cameras),

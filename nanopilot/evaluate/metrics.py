@@ -13,7 +13,7 @@ from math import sqrt
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
+from scipy.special import stdtrit
 
 Z_95 = 1.959963984540054  # standard normal quantile at 97.5 %
 JERK_WINDOW = 0.5  # s, UN R79 5.6.2.1.3 (second-hand)
@@ -35,7 +35,7 @@ def mean_interval(samples: Float[np.ndarray, " n"]) -> tuple[float, float]:
     samples = np.asarray(samples, float)
     if len(samples) < 2:
         return float("-inf"), float("inf")
-    half = stats.t.ppf(0.975, len(samples) - 1) * samples.std(ddof=1) / sqrt(len(samples))
+    half = stdtrit(len(samples) - 1, 0.975) * samples.std(ddof=1) / sqrt(len(samples))
     return float(samples.mean() - half), float(samples.mean() + half)
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from nanopilot.evaluate import suite
 from nanopilot.evaluate.suite import Report, Suite
+from nanopilot.sim.metadrive import WorldConfig
 
 Driver = Literal["pilot", "oracle", "lane_follower", "idm", "expert"]
 RATES = ("success", "crash_vehicle", "out_of_road")
@@ -23,7 +24,9 @@ MEANS = ("route_completion", "mean_speed", "realtime_factor", "deceleration", "l
 def evaluate(
     seeds: list[int], driver: Driver, map: str, traffic: float, camera: str, workers: int, path: Path | None, seconds: float = 200.0
 ) -> Report:
-    """Run the suite. `path` is the JSON to write."""
+    """Run the suite. `path` is the JSON to write. Raises ValueError on a bad map, seed or density before anything starts."""
+    for seed in seeds:
+        WorldConfig(seed, map, traffic)
     common = {"driver": driver, "map": map, "traffic": traffic, "camera": camera, "seconds": seconds}
     return suite.run(Suite("routes", row, RATES, MEANS), [{"seed": seed, **common} for seed in seeds], workers, path)
 

@@ -49,7 +49,7 @@ def _one(config: DriveConfig, log: Path, film: bool, console: Console) -> bool:
         line.stop()
     console.print(summary(row))
     console.print(f"log   {log}")
-    if film:
+    if film and row.stage_ms:  # a simulator that never started leaves nothing to show
         path = log.with_suffix(".mp4")
         with console.status("drawing the film ..."):
             video.render(log, path)

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,8 @@ def run(suite: Suite, jobs: list[Row], workers: int = 1, path: Path | None = Non
     """Run what isn't done yet and report on all jobs. Ctrl-C ends the workers and leaves the rows so far."""
     commit = this_commit()
     rows_path = path.with_suffix(".rows.jsonl") if path else None
+    if rows_path:
+        rows_path.touch()  # a folder that isn't there is said now, not after the first drive
     done = {_key(r["job"]): r for r in _stored(rows_path) if r["suite"] == suite.name and r["commit"] == commit}
     todo = [job for job in jobs if _key(job) not in done]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -122,11 +125,11 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def this_commit() -> str:
-    """The commit of this code, with -dirty when a file differs from it; 'unknown' outside a repository."""
-    here = Path(__file__).resolve().parent
-    describe = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    done = subprocess.run(describe, capture_output=True, text=True)
-    return done.stdout.strip() or "unknown"
+    """The commit of this code; where tracked files differ from it, -dirty- and a digest of the difference; else 'unknown'."""
+    git = ["git", "-C", str(Path(__file__).resolve().parent)]
+    head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
+    change = subprocess.run([*git, "diff", "HEAD", "--", "."], capture_output=True).stdout
+    return (head or "unknown") + (f"-dirty-{sha256(change).hexdigest()[:8]}" if change else "")
 
 
 def machine() -> dict[str, Any]:

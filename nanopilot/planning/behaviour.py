@@ -30,6 +30,7 @@ class BehaviourConfig:
     abort_before: float = 0.35  # of the change: up to there all wheels are in the old lane
     front_gap_time: float = 0.8  # s, ISO 15622 (second-hand)
     least_gap: float = 4.0  # m, to either, guess
+    lean_over: float = 0.3  # m: how far outside the next lane one still counts as in it, guess
     match_distance: float = 20.0  # m over which lines are compared
     own_lane_bonus: float = 0.5  # m: prefer what is seen as own lane, unless changing
     lost_share: float = 0.75  # lane widths beside the line from which the own lane is followed instead
@@ -42,6 +43,7 @@ class LaneChange:
     direction: int  # +1 left, -1 right
     offset: float
     progress: float = 0.0
+    returning: bool = False  # given up, on the way back
 
 
 @dataclass(frozen=True)
@@ -77,19 +79,21 @@ def follow(line: Line, world: World, dt: float, vehicle: VehicleModel, config: B
         line = replace(line, settled=line.settled + dt)
         direction = {Turn.KEEP_LEFT: 1, Turn.KEEP_RIGHT: -1}.get(world.next_turn, 0)
         if direction and _may_change(line, world, direction, config) and gap_is_safe(line.target, world, direction, vehicle, config):
-            return replace(line, target=shift(line.target, direction * world.lane_width), change=LaneChange(direction, -direction * world.lane_width))
+            aside = direction * world.lane_width
+            return replace(line, target=shift(line.target, aside), change=LaneChange(direction, -aside))
         return line
     change = line.change
     progress = change.progress + dt * _rate(world.speed, config)
     if progress >= 1:
         return replace(line, change=None, settled=0.0)
     line = replace(line, change=replace(change, progress=progress))
-    returning = abs(change.offset) < 0.9 * world.lane_width
-    if progress < config.abort_before and not returning and not gap_is_safe(shift(line.target, change.offset), world, change.direction, vehicle, config):
-        left_over = change.offset * (1 - float(minimum_jerk(np.array(progress)))) - change.offset
-        back = LaneChange(-change.direction, left_over)
-        return replace(line, target=shift(line.target, change.offset), change=back)
-    return line
+    if change.returning or progress > config.abort_before:
+        return line
+    old = shift(line.target, change.offset)
+    if gap_is_safe(old, world, change.direction, vehicle, config):
+        return line
+    done = float(minimum_jerk(np.array([progress]))[0])
+    return replace(line, target=old, change=LaneChange(-change.direction, -change.offset * done, returning=True))
 
 
 def blended(line: Line, speed: float, config: BehaviourConfig) -> Path:
@@ -107,7 +111,7 @@ def gap_is_safe(own: Path, world: World, direction: int, vehicle: VehicleModel, 
     nose, tail = vehicle.length - vehicle.rear_overhang, vehicle.rear_overhang
     for track in world.tracks:
         s, d, k = own.find(track.x, track.y)
-        if abs(d - direction * world.lane_width) > 0.5 * world.lane_width + 0.3:  # 0.3 m: leaning over the line
+        if abs(d - direction * world.lane_width) > 0.5 * world.lane_width + config.lean_over:
             continue
         speed = float(np.dot((track.vx, track.vy), own.tangent[k]))
         behind = -tail - (s + 0.5 * track.length)

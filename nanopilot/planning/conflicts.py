@@ -39,6 +39,8 @@ class ConflictConfig:
     cut_in_horizon: float = 3.0  # s
     crossing_horizon: float = 5.0  # s
     lead_braking_time: float = 1.5  # s a lead's braking is believed to last
+    lead_max_braking: float = 8.0  # m/s²: more is taken for a tracking error
+    joining_share: float = 0.7  # of its speed along our path: within 45 degrees of our way
     touch_gap: float = 1.0  # m to what must not be touched
     yield_gap: float = 2.0  # m before a conflict zone
     clear_time: float = 0.5  # s after it has left
@@ -82,13 +84,18 @@ def occupancy(
     lean = wrap(track.yaw - path.yaw[k])
     bend = path.curvature[k]
     turns_off = abs(track.yaw_rate - bend * v_s) > config.turning_rate
-    if track.kind != Kind.PERSON and abs(d) < config.parallel_distance and abs(sin(lean)) < sin(config.parallel_angle) and (standing or not turns_off):
+    if (
+        track.kind != Kind.PERSON
+        and abs(d) < config.parallel_distance
+        and abs(sin(lean)) < sin(config.parallel_angle)
+        and (standing or not turns_off)
+    ):
         v_s, v_d = (0.0, 0.0) if standing else (v_s, v_d)
         half_l = 0.5 * (track.length * abs(cos(lean)) + track.width * abs(sin(lean)))
         half_w = 0.5 * (track.width * abs(cos(lean)) + track.length * abs(sin(lean)))
         if abs(d) - half_w - abs(v_d) * config.drift_time > half_width:
             return None
-        braking = min(max(track.acceleration, -8.0), 0.0) * np.sign(v_s)  # a lead's braking, never its accelerating
+        braking = min(max(track.acceleration, -config.lead_max_braking), 0.0) * np.sign(v_s)  # a lead's braking, never its accelerating
         braked = np.minimum(times, config.lead_braking_time)
         if braking:
             braked = np.minimum(braked, abs(v_s / braking))
@@ -140,15 +147,16 @@ def assess(
     n = len(times)
     gap, lead_speed, stop, touch = np.full(n, np.inf), np.zeros(n), np.full(n, np.inf), np.full(n, np.inf)
     lead_id, lead_room, yields = -1, np.inf, []
-    for track in tracks:
-        place = path.find(track.x, track.y)
+    places = zip(*(a.tolist() for a in path.locate(np.array([(o.x, o.y) for o in tracks]).reshape(-1, 2))), strict=True)
+    for track, place in zip(tracks, places, strict=True):
         if track.probability < config.min_probability or place[0] > path.s[-1]:  # nobody knows how the road goes on there
             continue
         o = occupancy(path, track, place, times, half_width, config)
         if o is None or not o.there.any():
             continue
         first = int(np.argmax(o.there))
-        merges = o.along[first] > max(config.standing_speed, 0.7 * hypot(track.vx, track.vy))  # within 45 degrees of our way
+        joining = max(config.standing_speed, config.joining_share * hypot(track.vx, track.vy))
+        merges = o.along[first] > joining
         stands = np.abs(o.along).max() < config.standing_speed and hypot(track.vx, track.vy) < config.standing_speed
         if (o.parallel and (merges or stands)) or stands:
             # a lead, now or when it has cut in; who ends up beside or behind our nose must look out itself
@@ -168,7 +176,7 @@ def assess(
             too_late_to_stop = zone_in - nose < free_braking(free, times, gaps)
             if gone + (0.0 if too_late_to_stop else margin) < times[first] or come > leaves + config.clear_time:
                 continue
-            joins = o.along[last] > max(config.standing_speed, 0.7 * hypot(track.vx, track.vy))
+            joins = o.along[last] > joining
             if joins and free[first] - vehicle.rear_overhang > o.front[first]:
                 continue  # behind us
             yields.append(track.id)

@@ -46,7 +46,13 @@ class Trajectory:
 
 
 def problem(
-    path: Path, times: Float[Array, " n"], s: Float[Array, " n"], speed: Float[Array, " n"], curvature: float, max_curvature: float, config: LateralConfig
+    path: Path,
+    times: Float[Array, " n"],
+    s: Float[Array, " n"],
+    speed: Float[Array, " n"],
+    curvature: float,
+    max_curvature: float,
+    config: LateralConfig,
 ) -> Problem:
     """The condensed quadratic program; its variables are the curvature's rates, 1/(m s), one a step."""
     dt = np.diff(times)
@@ -84,7 +90,13 @@ def problem(
 
 
 def plan(
-    path: Path, times: Float[Array, " n"], s: Float[Array, " n"], speed: Float[Array, " n"], curvature: float, max_curvature: float, config: LateralConfig
+    path: Path,
+    times: Float[Array, " n"],
+    s: Float[Array, " n"],
+    speed: Float[Array, " n"],
+    curvature: float,
+    max_curvature: float,
+    config: LateralConfig,
 ) -> Trajectory:
     """The best trajectory along `path` for a car at the origin that drives `s` metres by `times`, now at `curvature`."""
     rates = solve(problem(path, times, s, speed, curvature, max_curvature, config))

@@ -10,6 +10,7 @@ It knows no slope and plans no reversing.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import sqrt
 
 import numpy as np
 from jaxtyping import Float
@@ -29,6 +30,7 @@ class LongitudinalConfig:
     comfort_deceleration: float = 2.0  # m/s², what the roll-out brakes with
     time_gap: float = 1.45  # s, ISO 15622 asks for at least 0.8
     standstill_gap: float = 4.0  # m to a lead's rear
+    settling_time: float = 0.8  # s of the last approach to a stop or gap, guess
     gap_recovery: float = 0.8  # m/s at which a gap cut short by others is opened again, guess
     emergency_deceleration: float = 8.0  # m/s², a dry road gives it
     emergency_jerk: float = 30.0  # m/s³, what brakes reach, guess
@@ -87,30 +89,33 @@ def roll_out(
 ) -> Profile:
     """Drive at the table's speed, keeping gaps and stopping, with bounded acceleration and no jerk limit."""
     n = len(times)
-    s, v = np.zeros(n), np.zeros(n)
-    v[0] = speed
-    stations, limits = path.s.tolist(), table.tolist()
-    first, spacing = stations[0], (stations[-1] - stations[0]) / (len(stations) - 1)
-    b2 = 2 * config.comfort_deceleration
+    dt = float(times[1] - times[0])
+    limits, first, spacing = table.tolist(), float(path.s[0]), float(path.s[-1] - path.s[0]) / (len(path.s) - 1)
+    room = [(0.0, [np.inf] * n, [0.0] * n)]  # (time gap, where to, whose speed) of each kind of bound
+    if bounds is not None:
+        room = [(config.time_gap, bounds.gap.tolist(), bounds.lead_speed.tolist()), (0.0, bounds.stop.tolist(), [0.0] * n)]
     hardest = iso_limits(speed)[0]
+    s, v, a = [0.0], [speed], []
     for k in range(n - 1):
-        dt = times[k + 1] - times[k]
-        x, vk = s[k], v[k]
-        allowed = limits[min(max(int((x + vk * dt - first) / spacing), 0), len(limits) - 1)]
-        if bounds is not None:
-            lead = bounds.lead_speed[k]
-            for room, base in ((bounds.gap[k] - config.time_gap * lead - x, lead), (bounds.stop[k] - x, 0.0)):
-                room = max(room, 0.0)
-                allowed = min(allowed, base + min(np.sqrt(b2 * room), room / 0.8))  # 1/0.8 s: no square-root chatter at the end
-        a = min(max((allowed - vk) / dt, -hardest), config.comfort_acceleration)
-        v[k + 1] = max(vk + a * dt, 0.0)
-        s[k + 1] = x + 0.5 * (vk + v[k + 1]) * dt
-    a = np.diff(v) / np.diff(times)
-    return Profile(s, v, np.append(a, a[-1]), solved=False)
+        ahead = int((s[k] + v[k] * dt - first) / spacing)
+        allowed = limits[min(max(ahead, 0), len(limits) - 1)]
+        for time_gap, where, whose in room:
+            left = max(where[k] - time_gap * whose[k] - s[k], 0.0)
+            allowed = min(allowed, whose[k] + min(sqrt(2 * config.comfort_deceleration * left), left / config.settling_time))
+        a.append(max(min(max((allowed - v[k]) / dt, -hardest), config.comfort_acceleration), -v[k] / dt))
+        v.append(v[k] + a[k] * dt)
+        s.append(s[k] + 0.5 * (v[k] + v[k + 1]) * dt)
+    return Profile(np.array(s), np.array(v), np.array(a + a[-1:]), solved=False)
 
 
 def problem(
-    guide: Profile, times: Float[Array, " n"], acceleration: float, bounds: Bounds, vehicle: VehicleModel, emergency: bool, config: LongitudinalConfig
+    guide: Profile,
+    times: Float[Array, " n"],
+    acceleration: float,
+    bounds: Bounds,
+    vehicle: VehicleModel,
+    emergency: bool,
+    config: LongitudinalConfig,
 ) -> Problem:
     """The quadratic program over jerk (one a step) and three slacks: gap, object, never backwards."""
     n = len(times) - 1
@@ -201,7 +206,7 @@ def plan(
     return answer if answer is not None else guide
 
 
-def _profile(jerk: Float[Array, " n-1"], times: Float[Array, " n"], speed: float, acceleration: float, emergency: bool) -> Profile:
+def _profile(jerk: Float[Array, " m"], times: Float[Array, " n"], speed: float, acceleration: float, emergency: bool) -> Profile:
     dt = np.diff(times)
     a = acceleration + np.concatenate([[0.0], np.cumsum(jerk * dt)])
     v = speed + np.concatenate([[0.0], np.cumsum(a[:-1] * dt + 0.5 * jerk * dt**2)])

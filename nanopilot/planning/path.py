@@ -106,5 +106,7 @@ def shift(path: Path, offset: float | Float[Array, " n"]) -> Path:
 
 def moved(path: Path, x: float, y: float, yaw: float) -> Path:
     """The same path in the frame of a car that has gone to (x, y, yaw); no point is lost, so nothing wears off."""
-    turned = replace(path, xy=child_from_parent(path.xy, x, y, yaw), yaw=path.yaw - yaw, tangent=child_from_parent(path.tangent, 0.0, 0.0, yaw))
+    turned = replace(
+        path, xy=child_from_parent(path.xy, x, y, yaw), yaw=path.yaw - yaw, tangent=child_from_parent(path.tangent, 0.0, 0.0, yaw)
+    )
     return _from_origin(turned)

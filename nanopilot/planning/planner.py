@@ -7,7 +7,7 @@ acceleration and curvature are where the next one starts, so that plans join wit
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float
@@ -29,7 +29,9 @@ class Config:
     unseen_stop: float = 2.0  # s without a lane until we stop, guess
     stop_deceleration: float = 2.0  # m/s² of these stops; UN R157 (second-hand) allows 4
     arrived_distance: float = 2.0  # m to the goal: what navigation can tell, guess
+    goal_notice: float = 20.0  # m before braking for the goal must begin: from here it is part of the plan, guess
     standing_speed: float = 0.3  # m/s
+    held_back: float = 1.0  # m/s below what we would drive alone: then others are named as the reason, guess
     max_acceleration_gap: float = 1.0  # m/s² between the last plan and the measured acceleration, else start from the latter
     max_lateral_gap: float = 0.7  # m/s² likewise across
     behaviour: behaviour.BehaviourConfig = field(default_factory=behaviour.BehaviourConfig)
@@ -72,9 +74,7 @@ def step(state: State, world: World, vehicle: VehicleModel, config: Config = Con
     profile = longitudinal.plan(path, table, times, world.speed, acceleration, bounds, vehicle, config.longitudinal)
 
     n = config.path_steps + 1
-    trajectory = lateral.plan(
-        path, times[:n], profile.s[:n], profile.speed[:n], curvature, dynamics.max_curvature(vehicle), config.lateral
-    )
+    trajectory = lateral.plan(path, times[:n], profile.s[:n], profile.speed[:n], curvature, dynamics.max_curvature(vehicle), config.lateral)
     name, reason, lead = _say(world, line, verdict, profile, free, stop_reason, config)
     if not trajectory.solved:
         reason += "; path program failed: pure pursuit"
@@ -106,7 +106,7 @@ def _stops(bounds: longitudinal.Bounds, world: World, line: behaviour.Line, conf
     """Add the stops that no track makes; the reason is empty when there is none near."""
     braking = world.speed**2 / (2 * config.stop_deceleration)
     reason = ""
-    if len(world.route_line) and world.goal_distance < braking + 20.0:
+    if len(world.route_line) and world.goal_distance < braking + config.goal_notice:
         bounds, reason = longitudinal.stopping_bounds(bounds, world.goal_distance), "goal"
     if world.blind > config.blind_stop:
         return longitudinal.stopping_bounds(bounds, braking), "blind"
@@ -116,10 +116,16 @@ def _stops(bounds: longitudinal.Bounds, world: World, line: behaviour.Line, conf
 
 
 def _say(
-    world: World, line: behaviour.Line, verdict: conflicts.Verdict, profile: longitudinal.Profile, free: longitudinal.Profile, stop: str, config: Config
+    world: World,
+    line: behaviour.Line,
+    verdict: conflicts.Verdict,
+    profile: longitudinal.Profile,
+    free: longitudinal.Profile,
+    stop: str,
+    config: Config,
 ) -> tuple[Behaviour, str, int]:
     """What we do in one word, why in a few, and the lead."""
-    held_back = bool((free.speed - profile.speed).max() > 1.0)  # m/s within the horizon
+    held_back = bool((free.speed - profile.speed).max() > config.held_back)
     lead = verdict.lead_id if held_back and np.isfinite(verdict.bounds.gap).any() else -1
     emergency = "emergency braking, " if profile.emergency else ""
     if stop == "goal" and world.goal_distance < config.arrived_distance and world.speed < config.standing_speed:

@@ -19,6 +19,7 @@ from nanopilot.messages import CarState, Command, SafeCommand, Signal
 @dataclass(frozen=True)
 class Config:
     max_age: float = 0.25  # s: older inputs are late (250 ms window, openpilot's)
+    first_step: float = 0.05  # s the first step is taken to last: the usual 20 Hz
     future: float = 0.01  # s an input may be ahead of the clock: rounding only, guess
     forgiven: float = 0.25  # s of denial after which only a fresh engagement gives permission back, guess
     max_curvature: float = 0.4  # 1/m: a passenger car's full lock is about 0.2-0.35, guess
@@ -60,7 +61,7 @@ def step(
 ) -> tuple[State, SafeCommand]:
     """Judge one command. `engage` is a request made now; it is heard only if all inputs are good and no driver acts. Never raises."""
     refusal = _refusal(state, command, car, t_now, config)
-    dt = t_now - state.t if _finite(t_now) and isfinite(state.t) else 0.0
+    dt = t_now - state.t if _finite(t_now, state.t) else config.first_step
     dt = min(max(dt, 0.0), config.max_age)
     driver = _driver(car)
     denied = state.denied + dt if refusal else 0.0

@@ -43,8 +43,8 @@ class Appearance:
     yellow_paint: Colour = (0.93, 0.70, 0.16)
     wear: float = 0.25  # share of paint worn off
     grain: float = 0.10  # amplitude of the ground's grain
-    exposure: float = 1.0
-    vignette: float = 0.22  # darkening of the corners
+    exposure: float = 1.18
+    vignette: float = 0.15  # darkening of the corners
     noise: float = 1.8  # grey levels, one standard deviation
     lens_blur: float = 0.45  # px, standard deviation
     shutter: float = 1 / 120  # s, motion blur of the ground
@@ -122,21 +122,62 @@ def _draw(rng: np.random.Generator, seed: int, weather: str) -> Appearance:
     grey = between(0.58, 0.78)
     match weather:
         case "overcast":
-            return replace(look, sun=(0.10, 0.10, 0.10), ambient=tint((0.68, 0.70, 0.73), 0.02, 0.12), zenith=(0.8 * grey, 0.82 * grey, 0.86 * grey),
-                           horizon=(grey, grey, 1.02 * grey), cloud=between(0.7, 1.0), fog_density=between(0.001, 0.003), wet=between(0, 0.25))  # fmt: skip
+            return replace(
+                look,
+                sun=(0.10, 0.10, 0.10),
+                ambient=tint((0.68, 0.70, 0.73), 0.02, 0.12),
+                zenith=(0.8 * grey, 0.82 * grey, 0.86 * grey),
+                horizon=(grey, grey, 1.02 * grey),
+                cloud=between(0.7, 1.0),
+                fog_density=between(0.001, 0.003),
+                wet=between(0, 0.25),
+            )
         case "dusk":
-            return replace(look, sun_elevation=between(0.07, 0.22), sun=tint((0.95, 0.52, 0.25), 0.08, 0.15), ambient=tint((0.34, 0.33, 0.42), 0.06, 0.12),
-                           zenith=tint((0.20, 0.26, 0.50), 0.1, 0.15), horizon=tint((0.96, 0.62, 0.38), 0.06, 0.1), cloud=between(0.2, 0.7))  # fmt: skip
+            return replace(
+                look,
+                sun_elevation=between(0.07, 0.22),
+                sun=tint((0.95, 0.52, 0.25), 0.08, 0.15),
+                ambient=tint((0.34, 0.33, 0.42), 0.06, 0.12),
+                zenith=tint((0.20, 0.26, 0.50), 0.1, 0.15),
+                horizon=tint((0.96, 0.62, 0.38), 0.06, 0.1),
+                cloud=between(0.2, 0.7),
+            )
         case "fog":
-            return replace(look, sun=(0.06, 0.06, 0.05), ambient=(0.72, 0.73, 0.74), zenith=(grey, grey, 1.01 * grey),
-                           horizon=(1.03 * grey, 1.03 * grey, 1.04 * grey), cloud=1.0, fog_density=between(0.008, 0.035), wet=between(0, 0.4))  # fmt: skip
+            return replace(
+                look,
+                sun=(0.06, 0.06, 0.05),
+                ambient=(0.72, 0.73, 0.74),
+                zenith=(grey, grey, 1.01 * grey),
+                horizon=(1.03 * grey, 1.03 * grey, 1.04 * grey),
+                cloud=1.0,
+                fog_density=between(0.008, 0.035),
+                wet=between(0, 0.4),
+            )
         case "rain":
             grey *= 0.85
-            return replace(look, sun=(0.03, 0.03, 0.03), ambient=tint((0.55, 0.57, 0.60), 0.02, 0.1), zenith=(0.7 * grey, 0.73 * grey, 0.78 * grey),
-                           horizon=(grey, 1.01 * grey, 1.03 * grey), cloud=1.0, fog_density=between(0.003, 0.009), rain=between(0.3, 1.0),
-                           wet=between(0.5, 0.9), lens_blur=between(0.4, 0.9))  # fmt: skip
+            return replace(
+                look,
+                sun=(0.03, 0.03, 0.03),
+                ambient=tint((0.55, 0.57, 0.60), 0.02, 0.1),
+                zenith=(0.7 * grey, 0.73 * grey, 0.78 * grey),
+                horizon=(grey, 1.01 * grey, 1.03 * grey),
+                cloud=1.0,
+                fog_density=between(0.003, 0.009),
+                rain=between(0.3, 1.0),
+                wet=between(0.5, 0.9),
+                lens_blur=between(0.4, 0.9),
+            )
         case "night":
-            return replace(look, sun=(0.02, 0.025, 0.04), ambient=tint((0.075, 0.085, 0.125), 0.1, 0.25), zenith=(0.012, 0.018, 0.045),
-                           horizon=tint((0.075, 0.075, 0.11), 0.15, 0.3), cloud=between(0, 0.5), fog_density=between(0.001, 0.004), night=1.0,
-                           noise=between(3, 7), wet=between(0, 0.5) * float(rng.random() < 0.3))  # fmt: skip
+            return replace(
+                look,
+                sun=(0.02, 0.025, 0.04),
+                ambient=tint((0.075, 0.085, 0.125), 0.1, 0.25),
+                zenith=(0.012, 0.018, 0.045),
+                horizon=tint((0.075, 0.075, 0.11), 0.15, 0.3),
+                cloud=between(0, 0.5),
+                fog_density=between(0.001, 0.004),
+                night=1.0,
+                noise=between(3, 7),
+                wet=between(0, 0.5) * float(rng.random() < 0.3),
+            )
     return look

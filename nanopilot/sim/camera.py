@@ -83,7 +83,9 @@ class CpuCamera:
         self.streaks = self._rain() if appearance.rain > 0 else np.empty((0, 1), np.uint8)
         self.buffers: dict[tuple[int, int], tuple[Array, ...]] = {}
         roughness = np.zeros(len(SceneClass.NAMES))
-        roughness[[SceneClass.ROAD, SceneClass.MARKING, SceneClass.PAVEMENT, SceneClass.NATURE]] = np.array([1.0, 0.5, 0.7, 2.6]) * appearance.grain
+        roughness[[SceneClass.ROAD, SceneClass.MARKING, SceneClass.PAVEMENT, SceneClass.NATURE]] = (
+            np.array([1.0, 0.5, 0.7, 2.6]) * appearance.grain
+        )
         self.roughness = roughness
 
     def _prop(self, p: Prop) -> tuple[tuple, tuple, int, int]:
@@ -99,7 +101,11 @@ class CpuCamera:
             primary = _shade(tuple(leaf), number, 0.3)
         elif p.kind == "building":
             form = p.variant or ("house" if p.size[2] < 10 else ("flat", "flat", "hall")[number % 3])
-            name, primary, secondary = f"building_{form}", _shade(WALLS[number % len(WALLS)], number), _shade(ROOFS[number % len(ROOFS)], number)
+            name, primary, secondary = (
+                f"building_{form}",
+                _shade(WALLS[number % len(WALLS)], number),
+                _shade(ROOFS[number % len(ROOFS)], number),
+            )
         elif p.kind == "sign":
             name = f"sign_{p.variant if p.variant in SIGNS else SIGNS[number % len(SIGNS)]}"
         elif p.kind == "barrier":
@@ -131,15 +137,27 @@ class CpuCamera:
         """The light vector of raster.resolve, directions in the camera frame."""
         look, light = self.appearance, np.zeros(raster.LIGHT_SIZE)
         c, s = np.cos(yaw), np.sin(yaw)
-        for at, direction in ((raster.L_SUN, look.sun_direction()), (raster.L_UP, (0, 0, 1)), (raster.L_FORWARD, (c, s, 0)), (raster.L_LEFT, (-s, c, 0))):
+        for at, direction in (
+            (raster.L_SUN, look.sun_direction()),
+            (raster.L_UP, (0, 0, 1)),
+            (raster.L_FORWARD, (c, s, 0)),
+            (raster.L_LEFT, (-s, c, 0)),
+        ):
             light[at : at + 3] = view @ np.asarray(direction, float)
         for at, colour in ((raster.L_SUN_RGB, look.sun), (raster.L_AMBIENT, look.ambient), (raster.L_ZENITH, look.zenith),
                            (raster.L_HORIZON, look.horizon), (raster.L_FOG, look.fog_colour())):  # fmt: skip
             light[at : at + 3] = colour
-        light[raster.L_HEAD], light[raster.L_WET], light[raster.L_EXPOSURE], light[raster.L_DARK] = look.night, look.wet, look.exposure, look.night
+        light[raster.L_HEAD], light[raster.L_WET], light[raster.L_EXPOSURE], light[raster.L_DARK] = (
+            look.night,
+            look.wet,
+            look.exposure,
+            look.night,
+        )
         return light
 
-    def render(self, scene: Scene, camera: CameraModel, pose: tuple[float, float, float], labels: bool = True, speed: float = 0.0) -> Render:
+    def render(
+        self, scene: Scene, camera: CameraModel, pose: tuple[float, float, float], labels: bool = True, speed: float = 0.0
+    ) -> Render:
         """Draw `scene` from `camera` on a vehicle at `pose` (x, y of the rear axle, yaw; map frame).
 
         `speed` (m/s) is the vehicle's own, for motion blur. Without `labels` the three label images are empty (0, 0).
@@ -191,8 +209,8 @@ class CpuCamera:
         shape = (height, width) if labels else (0, 0)
         semantic, instance, depth = np.empty(shape, np.uint8), np.empty(shape, np.int32), np.empty(shape, np.float32)
         raster.resolve(z, owner, shade, self.face, self.face_key, self.ground.pool.view(np.uint32).reshape(-1), self.ground.table,
-                       self.ground.origin - eye, self.detail, self.patches, self.roughness, self.sky, rays, camera.z, camera.fx, heading, heading * speed * self.appearance.shutter, light, self.fog,
-                       rgb, semantic, instance, depth)  # fmt: skip
+                       self.ground.origin - eye, self.detail, self.patches, self.roughness, self.sky, rays, camera.z, camera.fx, heading,
+                       heading * speed * self.appearance.shutter, light, self.fog, rgb, semantic, instance, depth)  # fmt: skip
         return Render(self._develop(rgb, vignette, scene.t, camera.name), semantic, instance, depth)
 
     def _cast_shadows(self, rows: Array, distance: Array, reach: Array, actors: int, view: Array, lens: Array, camera: CameraModel,
@@ -214,7 +232,9 @@ class CpuCamera:
         """Streaks (H, 3 W) uint8, many faint and a few bright, to be scrolled."""
         rng = np.random.default_rng([self.appearance.seed, 6])
         drops = (rng.random((384, 1024)) < 0.006 * self.appearance.rain) * rng.random((384, 1024)) ** 3
-        streaks = cv2.warpAffine(cv2.blur(drops.astype(np.float32), (1, 17)), np.array([[1, 0.08, 0], [0, 1, 0]]), (1024, 384), borderMode=cv2.BORDER_WRAP)
+        streaks = cv2.warpAffine(
+            cv2.blur(drops.astype(np.float32), (1, 17)), np.array([[1, 0.08, 0], [0, 1, 0]]), (1024, 384), borderMode=cv2.BORDER_WRAP
+        )
         return np.repeat(np.minimum(streaks * 1100, 110), 3, axis=1).astype(np.uint8)
 
     def _vignette(self, height: int, width: int) -> Array:

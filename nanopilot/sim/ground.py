@@ -8,6 +8,8 @@ Height (kerbs) is not the ground's: kerbs are props.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 from jaxtyping import Float, Int32, UInt8
@@ -22,6 +24,7 @@ Array = np.ndarray
 TILE = TILE_TEXELS * TEXEL  # m, a tile's edge
 OVERSAMPLE = 2
 SUBPIXEL_BITS = 6  # of cv2's fixed-point corners
+SPREAD = TEXEL / OVERSAMPLE  # m that cv2.fillPoly adds to a width: it also fills the pixels below the outline
 MARKING_SHARE = 0.4  # a texel with this much paint is called a marking
 BAR_WIDTH, BAR_PERIOD = 0.5, 1.0  # m, stripes of a zebra crossing (German RMS part 1)
 
@@ -70,7 +73,12 @@ def _stripes(surface: Surface) -> list[Float[Array, "4 2"]]:
     e1, e2 = np.array([np.cos(a), np.sin(a)]), np.array([-np.sin(a), np.cos(a)])
     bars = []
     for at in np.arange(-long / 2 + BAR_PERIOD / 2, long / 2 - BAR_WIDTH / 2, BAR_PERIOD):
-        corner = [(at - BAR_WIDTH / 2, -short / 2), (at + BAR_WIDTH / 2, -short / 2), (at + BAR_WIDTH / 2, short / 2), (at - BAR_WIDTH / 2, short / 2)]
+        corner = [
+            (at - BAR_WIDTH / 2, -short / 2),
+            (at + BAR_WIDTH / 2, -short / 2),
+            (at + BAR_WIDTH / 2, short / 2),
+            (at - BAR_WIDTH / 2, short / 2),
+        ]
         bars.append(np.array([(cx, cy) + i * e1 + j * e2 for i, j in corner]))
     return bars
 
@@ -90,7 +98,7 @@ class Ground:
         for marking in static.markings:
             if marking.colour not in MARKING_MATERIAL:
                 raise ValueError(f"unknown paint {marking.colour!r}, known are {sorted(MARKING_MATERIAL)}")
-            self.shapes += [(MARKING_MATERIAL[marking.colour], piece) for piece in dashes(marking)]
+            self.shapes += [(MARKING_MATERIAL[marking.colour], piece) for piece in dashes(replace(marking, width=marking.width - SPREAD))]
         boxes = np.array([(*p.min(0), *p.max(0)) for _, p in self.shapes] or np.zeros((1, 4)))
         self.origin: Float[Array, "2"] = np.floor(boxes[:, :2].min(0) / TILE) * TILE
         first = np.floor((boxes[:, :2] - self.origin) / TILE).astype(int)
@@ -102,7 +110,9 @@ class Ground:
             for j in range(first[number, 1], last[number, 1] + 1):
                 for i in range(first[number, 0], last[number, 0] + 1):
                     self.waiting.setdefault((j, i), []).append(number)
-        self.palette = np.array([look.grass, look.asphalt, look.pavement, (0.47, 0.38, 0.27), look.asphalt, look.white_paint, look.yellow_paint]) * 255
+        self.palette = (
+            np.array([look.grass, look.asphalt, look.pavement, (0.47, 0.38, 0.27), look.asphalt, look.white_paint, look.yellow_paint]) * 255
+        )
         self.patches = fractal(TILE_TEXELS * OVERSAMPLE, (8, 16, 32, 128, 256), look.seed + 2)
         self.pool: UInt8[Array, "tiles texels 4"] = np.zeros((16, LEVEL_START[LEVELS], 4), np.uint8)
         self.used = 0

@@ -9,7 +9,7 @@ next map is drawn at random. MetaDrive allows one open environment per process. 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
@@ -30,7 +30,7 @@ MAPS = 1_000_000  # seeds an unseeded reset draws from
 class DriveEnv(gymnasium.Env):
     """See the module. `config.seed` is overridden by reset."""
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 20}
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 20}
 
     def __init__(self, config: WorldConfig = WorldConfig(), appearance: Appearance | None = None, render_mode: str | None = None) -> None:
         self.config, self.render_mode = config, render_mode

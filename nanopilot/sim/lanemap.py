@@ -87,7 +87,8 @@ class Border:
 class LanePath:
     """A way on from a place in a lane: centre points every SPACING metres, the lane of each, and the four borders.
 
-    `borders` has the keys of `messages.LaneLine.side`: -1 own left, 1 own right, -2 the left neighbour's left, 2 the right neighbour's right.
+    `borders` has the keys of `messages.LaneLine.side`: -1 own left, 1 own right, -2 the left neighbour's left, 2 the
+    right neighbour's right.
     """
 
     centre: Float[Array, "n 2"]
@@ -198,7 +199,9 @@ class LaneMap:
             covered += lane.length - lane.arc[k - 1]
         return runs, merges
 
-    def _border(self, side: int, runs: list[tuple[Lane, int]], base: Array, sample: Callable[[Array], Array], near: Array, end: Array) -> Border:
+    def _border(
+        self, side: int, runs: list[tuple[Lane, int]], base: Array, sample: Callable[[Array], Array], near: Array, end: Array
+    ) -> Border:
         name = "left" if side < 0 else "right"
         across, paint, yellow = [], [], []
         for lane, k in runs:
@@ -257,7 +260,8 @@ def from_metadrive(road_network) -> LaneMap:
             left = abeam(centre, centres[i - 1], reach) if i > 0 else np.full(n, -1)
             right = abeam(centre, centres[i + 1], reach) if i + 1 < len(group) else np.full(n, -1)
             beside = group[i + 1] if i + 1 < len(group) else None
-            right_paint = np.where(right >= 0, paint_of(beside.line_types[0]), Paint.NONE) if beside else np.full(n, paint_of(lane.line_types[1]))
+            edge = paint_of((beside or lane).line_types[0 if beside else 1])
+            right_paint = np.where(right >= 0, edge, Paint.NONE) if beside else np.full(n, edge)
             out.append(
                 Lane(
                     id=int(first) + i,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float32, Int32
@@ -86,7 +87,7 @@ class Shape:
 
     def loft(self, rings: list[Array], materials: list[str], cap: tuple[str, str]) -> None:
         """Skin a row of equal rings (n, 3); `materials` names the strip behind each ring edge, `cap` both ends."""
-        for a, b in zip(rings[:-1], rings[1:], strict=True):
+        for a, b in pairwise(rings):
             inside = np.concatenate([a, b]).mean(0)
             for k, material in enumerate(materials):
                 m = (k + 1) % len(a)

@@ -11,11 +11,15 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib.abc import MetaPathFinder
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from nanopilot.geometry import project, wrap
 from nanopilot.messages import Kind, Route
@@ -61,7 +65,8 @@ class WorldConfig:
         letters = bool(self.map) and len(self.map) <= MAX_BLOCKS and all(c in BLOCKS for c in self.map)
         if not (number or letters):
             known = ", ".join(f"{k} {v}" for k, v in BLOCKS.items())
-            raise ValueError(f"unknown map '{self.map}': give a number of blocks from 1 to {MAX_BLOCKS}, or up to {MAX_BLOCKS} letters of {known}")
+            allowed = f"a number of blocks from 1 to {MAX_BLOCKS}, or up to {MAX_BLOCKS} letters of {known}"
+            raise ValueError(f"unknown map '{self.map}': give {allowed}")
         if not 0 <= self.seed < 2**31:
             raise ValueError(f"seed {self.seed} is out of range: 0 to {2**31 - 1}")
         if not 0.0 <= self.traffic <= 1.0 or not 0.0 <= self.accident_prob <= 1.0:
@@ -72,17 +77,35 @@ class WorldConfig:
             raise ValueError(f"step {self.step} s must be from 0.01 to 0.1 s")
 
 
+class _NoTorch(MetaPathFinder):
+    def find_spec(self, name: str, path: Any, target: Any = None) -> None:
+        if name == "torch":
+            raise ModuleNotFoundError("left out")
+
+
+@contextmanager
+def without_torch() -> Iterator[None]:
+    """MetaDrive imports torch for its expert driver if it can, and does without otherwise: save its seconds and its memory."""
+    finder = _NoTorch()
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+
+
 def environment(config: WorldConfig, overrides: dict[str, Any] | None = None) -> Any:
     """MetaDrive's environment for a config; `overrides` are MetaDrive's own settings (the OpenGL camera needs some).
 
     Raises RuntimeError while another one is open in this process.
     """
-    from metadrive.engine.base_engine import BaseEngine
-    from metadrive.engine.engine_utils import engine_initialized
-    from metadrive.engine.logger import get_logger
-    from metadrive.envs.metadrive_env import MetaDriveEnv
-    from metadrive.manager.traffic_manager import PGTrafficManager
-    from metadrive.obs.observation_base import DummyObservation
+    with without_torch():
+        from metadrive.engine.base_engine import BaseEngine
+        from metadrive.engine.engine_utils import engine_initialized
+        from metadrive.engine.logger import get_logger
+        from metadrive.envs.metadrive_env import MetaDriveEnv
+        from metadrive.manager.traffic_manager import PGTrafficManager
+        from metadrive.obs.observation_base import DummyObservation
 
     if engine_initialized():
         raise RuntimeError("MetaDrive runs one world per process: close the other one first")
@@ -141,7 +164,7 @@ class MetaDriveWorld:
         vehicle.config["max_speed_km_h"] = TOP_SPEED_KPH
         self.lane_map = from_metadrive(self.env.current_map.road_network)
         points = vehicle.navigation.checkpoints
-        self.roads = tuple(zip(points, points[1:], strict=False))
+        self.roads = tuple(pairwise(points))
         self.t, self.acceleration, self.reward = 0.0, 0.0, 0.0
         self._speed, self._steps, self._ids = self.speed, 0, {}
         self._static = self._build()
@@ -226,7 +249,8 @@ class MetaDriveWorld:
         heading = math.atan2(*(path[2] - path[0])[::-1])
         half = lane.width / 2
         forward, left = np.array([math.cos(yaw), math.sin(yaw)]), np.array([-math.sin(yaw), math.cos(yaw)])
-        wheels = [np.array([x, y]) + a * forward + b * left for a in (0.0, v.FRONT_WHEELBASE + v.REAR_WHEELBASE) for b in (-TYRE_OUTSIDE, TYRE_OUTSIDE)]
+        axles = (0.0, v.FRONT_WHEELBASE + v.REAR_WHEELBASE)
+        wheels = [np.array([x, y]) + a * forward + b * left for a in axles for b in (-TYRE_OUTSIDE, TYRE_OUTSIDE)]
         sample = int(np.argmin(np.abs(lane.arc - s)))
         return SimTruth(
             t=self.t,
@@ -281,8 +305,8 @@ class MetaDriveWorld:
         from metadrive.component.static_object.traffic_object import TrafficObject
 
         kinds = {"TrafficCone": "cone", "TrafficBarrier": "barrier", "TrafficWarning": "sign"}
-        things = [o for o in self.env.engine.get_objects().values() if isinstance(o, TrafficObject)]
-        return tuple(Prop(kinds.get(type(o).__name__, "barrier"), *map(float, o.position), float(o.heading_theta), _size(o)) for o in things)
+        things = [(kinds[type(o).__name__], o) for o in self.env.engine.get_objects().values() if isinstance(o, TrafficObject)]
+        return tuple(Prop(kind, *map(float, o.position), float(o.heading_theta), _size(o)) for kind, o in things)
 
 
 def _kind(o: Any) -> Kind:

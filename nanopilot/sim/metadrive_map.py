@@ -1,7 +1,9 @@
 """MetaDrive's map as what a camera sees of it: ground surfaces and paint.
 
-In: MetaDrive's PGMap. Out: scene.Surface in drawing order (pavement, road; grass is what the camera draws elsewhere) and scene.Marking. Lines are those
-MetaDrive's physics tests the car against, in the same places: every lane's left border, and the last lane's right one.
+In: MetaDrive's PGMap. Out: scene.Surface in drawing order (pavement, road; grass is what the camera draws elsewhere) and
+scene.Marking. Lines are those MetaDrive's physics tests the car against, in the same places: every lane's left border,
+and the last lane's right one. On turned roads MetaDrive lays an acceleration lane's taper along map x, sometimes across
+the road; it ends drives there, so it is painted there.
 Junctions have no paint inside. No heights: kerbs and pavements are flat.
 """
 
@@ -66,7 +68,8 @@ def _groups(road_map: Any) -> Iterator[list[Any]]:
     for lanes in _roads(road_map):
         group = [lanes[0]]
         for lane in lanes[1:]:
-            apart = [np.hypot(*(np.subtract(lane.position(s, 0), group[-1].position(t, 0)))) for s, t in ((0, 0), (lane.length, group[-1].length))]
+            ends = ((0, 0), (lane.length, group[-1].length))
+            apart = [np.hypot(*np.subtract(lane.position(s, 0), group[-1].position(t, 0))) for s, t in ends]
             if max(apart) < 1.1 * lane.width:
                 group.append(lane)
             else:

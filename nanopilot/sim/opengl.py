@@ -1,9 +1,9 @@
 """The judge's camera: MetaDrive's own scene, shaders and models, drawn with OpenGL on the CPU (EGL and Mesa's llvmpipe).
 
 In: a MetaDrive environment made with `opengl_config()` and any CameraModel. Out: (H, W, 3) RGB pictures from that
-camera's exact pinhole, wherever the car stands. Nothing is trained or tuned on them. What made it usable without a GPU,
-each measured: no multisampling, no anisotropic filter (over 100 s a frame), no shadow pass, coarse terrain (the ground is
-a plane), thin meshes, and a picture only when one is asked for. It has no shadows, no own car, no body pitch or roll.
+camera's exact pinhole, wherever the car stands. Nothing is trained or tuned on them. What makes it usable without
+a GPU: no multisampling, no anisotropic filter (with it a frame can take over 100 s), no shadow pass, coarse terrain (the
+ground is a plane), thin meshes, and a picture only when one is asked for. It has no shadows, no own car, no body pitch or roll.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def rear_axle_pose(vehicle: Any) -> Pose:
 
 
 class OpenGLCamera:
-    """Draws a MetaDrive environment's world as it is now. Make it before the first reset: that saves the reset 20 s."""
+    """Draws a MetaDrive environment's world as it is now. Make it before the first reset, which paints the ground."""
 
     def __init__(self, env: Any) -> None:
         env.lazy_init()

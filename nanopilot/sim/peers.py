@@ -2,7 +2,7 @@
 
 In: the driver's name, a seed and a map. Out: a dict of how the drive ended. Both see the truth (map and lidar), decide
 ten times a second, and are judged by MetaDrive's own rules: a continuous line touched is out of road. The expert is the
-network in MetaDrive's wheel (`examples/ppo_expert`), its actions sampled, as MetaDrive itself runs it.
+network in MetaDrive's wheel (`examples/ppo_expert`), computed by MetaDrive's numpy code, its actions sampled as there.
 """
 
 from __future__ import annotations
@@ -12,15 +12,22 @@ from typing import Any, Literal
 
 import numpy as np
 
+from nanopilot.sim.metadrive import without_torch
+
 PERIOD = 0.1  # s, MetaDrive's step
 
 
 def drive_peer(name: Literal["idm", "expert"], seed: int, map: str = "3", traffic: float = 0.1, max_steps: int = 2000) -> dict[str, Any]:
-    """Drive one episode. Keys: arrived, crash_vehicle, crash_object, crash_person, out_of_road, time_out, route_completion, mean_speed, steps, seconds, where."""
-    from metadrive.engine.base_engine import BaseEngine
-    from metadrive.engine.logger import get_logger
-    from metadrive.envs.metadrive_env import MetaDriveEnv
-    from metadrive.policy.idm_policy import IDMPolicy
+    """Drive one episode.
+
+    Keys: arrived, crash_vehicle, crash_object, crash_person, out_of_road, time_out, route_completion, mean_speed (m/s), steps,
+    seconds, why (which line was touched) and where (x, y at the end).
+    """
+    with without_torch():
+        from metadrive.engine.base_engine import BaseEngine
+        from metadrive.engine.logger import get_logger
+        from metadrive.envs.metadrive_env import MetaDriveEnv
+        from metadrive.policy.idm_policy import IDMPolicy
 
     if name not in ("idm", "expert"):
         raise ValueError(f"unknown driver '{name}': idm or expert")
@@ -36,7 +43,7 @@ def drive_peer(name: Literal["idm", "expert"], seed: int, map: str = "3", traffi
     env = MetaDriveEnv(config | ({"agent_policy": IDMPolicy} if name == "idm" else {}))
     try:
         env.reset(seed=seed)
-        np.random.seed(seed)  # the expert samples from numpy's global generator
+        np.random.seed(seed)  # noqa: NPY002  the expert samples from numpy's global generator
         speeds, info, done = [], {}, False
         while not done and len(speeds) < max_steps:
             _, _, done, _, info = env.step([0.0, 0.0] if name == "idm" else _expert(env.agent))

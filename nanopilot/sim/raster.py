@@ -31,6 +31,11 @@ TILE_ROW = int(LEVEL_START[LEVELS])  # texels of one tile's whole pyramid
 MAX_SAMPLES = 16  # ground samples a pixel, along the ray
 BLOCK = 8  # px that share one level of detail
 EVEN, ODD, LANE, HALVES = np.uint64(0x00FF00FF), np.uint64(0xFF00FF00), np.uint64(0xFFFF), np.uint64(0x7FFF7FFF7FFF7FFF)
+TONE_SCALE = 1024.0
+_value = np.arange(2 * int(TONE_SCALE)) / TONE_SCALE
+TONE = (255 * np.clip(np.where(_value < 0.7, _value, 1 - 0.09 / np.maximum(_value - 0.4, 0.1)), 0, 1)).astype(
+    np.uint8
+)  # soft shoulder above 0.7
 ROAD, MARKING, SKY = SceneClass.ROAD, SceneClass.MARKING, SceneClass.SKY
 
 # texture numbers of a material, lamp bits of an instance's state
@@ -271,11 +276,16 @@ def _split(lanes: int, scale: float) -> tuple[float, float, float]:
 
 
 @jit
-def _sky(sky: Array, size: int, dx: float, dy: float, dz: float) -> tuple[float, float, float, int]:
-    """Red, green, blue and class of a direction with dz >= 0, from the flat paraboloid sky map of edge `size`."""
+def _sky_at(size: int, dx: float, dy: float, dz: float) -> tuple[float, float]:
+    """Where a direction with dz >= 0 lies in the paraboloid sky map of edge `size`."""
     half = size // 2
     w = (half - 2) / (math.sqrt(dx * dx + dy * dy + dz * dz) + dz)
-    x, y = half + dx * w, half + dy * w
+    return half + dx * w, half + dy * w
+
+
+@jit
+def _sky(sky: Array, size: int, x: float, y: float) -> tuple[float, float, float, int]:
+    """Red, green, blue and class of the flat sky map at (x, y)."""
     r, g, b = _split(_bilinear(sky, 0, size, x, y), 1.0 / (255.0 * 256.0))
     return r, g, b, np.int64(sky[np.uint64(int(y + 0.5) * size + int(x + 0.5))] >> np.uint32(24))
 
@@ -300,9 +310,8 @@ def _windows(r: float, g: float, b: float, tu: float, tv: float, d: float, seed:
 
 @jit
 def _tone(value: float) -> int:
-    """Display value to a byte, with a soft shoulder above 0.7 (continuous in value and slope)."""
-    value = value if value < 0.7 else 1.0 - 0.09 / (value - 0.4)
-    return np.uint8(int(max(min(value, 1.0), 0.0) * 255.0))
+    """The display byte of a scaled value, whatever it is."""
+    return TONE[np.uint32(min(max(int(value), 0), len(TONE) - 1))]
 
 
 @jit
@@ -326,6 +335,8 @@ def resolve(z: Array, owner: Array, shade: Array, face: Array, face_key: Array, 
     nearest_rz = -camera_height / GROUND_FAR
     samples, level, scale, side, base = 1, 0, 1.0, TILE_TEXELS, 0
     sx, sy, fine_fade, patch_fade, slant, footprint = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    sky_x, sky_y, step_x, step_y = 0.0, 0.0, 0.0, 0.0
+    to_tone = exposure * TONE_SCALE
     for v in range(height):
         for u in range(width):
             rz = rays[2, 0] * u + rays[2, 1] * v + rays[2, 2]
@@ -346,10 +357,15 @@ def resolve(z: Array, owner: Array, shade: Array, face: Array, face_key: Array, 
                 side, base = TILE_TEXELS >> level, LEVEL_START[level]
                 fine_fade, patch_fade = min(1.0, 0.05 / footprint), min(1.0, 1.0 / footprint)
                 sx, sy = sx / (samples * TEXEL), sy / (samples * TEXEL)
+                end_z = rz + rays[2, 0] * BLOCK
+                if max(rz, end_z) >= nearest_rz:  # the sky map is nearly straight over a block
+                    sky_x, sky_y = _sky_at(sky_size, rx, ry, max(rz, 0.0))
+                    end_x, end_y = _sky_at(sky_size, rx + rays[0, 0] * BLOCK, ry + rays[1, 0] * BLOCK, max(end_z, 0.0))
+                    step_x, step_y = (end_x - sky_x) / BLOCK, (end_y - sky_y) / BLOCK
             iz = z[v, u]
             what, who, d = 0, -1, -1.0
             if iz > 0.0:
-                d = 1.0 / iz
+                d = min(1.0 / iz, HILL_DEPTH)
                 number = np.uint32(owner[v, u])
                 what, who = np.int64(face_key[number, 0]), np.int64(face_key[number, 1])
                 r, g, b = np.float64(face[number, 0]), np.float64(face[number, 1]), np.float64(face[number, 2])
@@ -403,17 +419,24 @@ def resolve(z: Array, owner: Array, shade: Array, face: Array, face_key: Array, 
                 r *= light[L_AMBIENT] * ambient + light[L_SUN_RGB] * direct + head
                 g *= light[L_AMBIENT + 1] * ambient + light[L_SUN_RGB + 1] * direct + head
                 b *= light[L_AMBIENT + 2] * ambient + light[L_SUN_RGB + 2] * direct + head * 0.9
-                if wet > 0.0 and (what == ROAD or what == MARKING):
+                if wet > 0.0 and what in (ROAD, MARKING):
                     grazing = 1.0 - camera_height / slant
                     mirror = wet * grazing * grazing * grazing * (0.7 + 0.3 * patch)
-                    sky_r, sky_g, sky_b, _ = _sky(sky, sky_size, rx, ry, -rz)
+                    at_x, at_y = _sky_at(sky_size, rx, ry, -rz)
+                    sky_r, sky_g, sky_b, _ = _sky(sky, sky_size, at_x, at_y)
                     r, g, b = r + mirror * (sky_r * sunny - r), g + mirror * (sky_g * sunny - g), b + mirror * (sky_b * sunny - b)
             else:
-                r, g, b, what = _sky(sky, sky_size, rx, ry, max(rz, 0.0))
+                r, g, b, what = _sky(sky, sky_size, sky_x + step_x * (u % BLOCK), sky_y + step_y * (u % BLOCK))
             if d >= 0.0:
                 clear = fog[np.uint32(min(int(d), len(fog) - 1))]
-                r, g, b = light[L_FOG] + clear * (r - light[L_FOG]), light[L_FOG + 1] + clear * (g - light[L_FOG + 1]), light[L_FOG + 2] + clear * (b - light[L_FOG + 2])
-            rgb[v, u, 0], rgb[v, u, 1], rgb[v, u, 2] = _tone(r * exposure), _tone(g * exposure), _tone(b * exposure)
+                r, g, b = (
+                    light[L_FOG] + clear * (r - light[L_FOG]),
+                    light[L_FOG + 1] + clear * (g - light[L_FOG + 1]),
+                    light[L_FOG + 2] + clear * (b - light[L_FOG + 2]),
+                )
+            rgb[v, u, 0] = _tone(r * to_tone)
+            rgb[v, u, 1] = _tone(g * to_tone)
+            rgb[v, u, 2] = _tone(b * to_tone)
             if labels:
                 semantic[v, u] = what
                 instance[v, u] = who

@@ -18,15 +18,29 @@ STEPS = 4  # phases of a walk
 def _ring(x: float, half: float, z0: float, z1: float, waist: float = 0.94, top: float = 0.93) -> Array:
     """A car body's cross-section at x: six points, widest at the waist."""
     zm = z0 + 0.55 * (z1 - z0)
-    return np.array([(x, -half * waist, z0), (x, -half, zm), (x, -half * top, z1), (x, half * top, z1), (x, half, zm), (x, half * waist, z0)])
+    return np.array(
+        [(x, -half * waist, z0), (x, -half, zm), (x, -half * top, z1), (x, half * top, z1), (x, half, zm), (x, half * waist, z0)]
+    )
 
 
-def _road_vehicle(length: float, width: float, height: float, body: list[tuple[float, float, float]], cabin: list[tuple[float, float]],
-                  shoulder: float, wheel: float, axles: tuple[float, ...], fine: bool) -> tuple[Array, Array]:  # fmt: skip
+def _road_vehicle(
+    length: float,
+    width: float,
+    height: float,
+    body: list[tuple[float, float, float]],
+    cabin: list[tuple[float, float]],
+    shoulder: float,
+    wheel: float,
+    axles: tuple[float, ...],
+    fine: bool,
+) -> tuple[Array, Array]:
     """Body stations (x, z0, z1) rear to front, cabin outline (x, z) rear base, rear roof, front roof, front base."""
     s, h = Shape(), width / 2
-    s.loft([_ring(x, h * (0.9 if abs(x) > 0.49 * length else 1.0), z0, z1) for x, z0, z1 in body],
-           ["paint", "paint", "paint", "paint", "paint", "trim"], ("paint", "paint"))  # fmt: skip
+    s.loft(
+        [_ring(x, h * (0.9 if abs(x) > 0.49 * length else 1.0), z0, z1) for x, z0, z1 in body],
+        ["paint", "paint", "paint", "paint", "paint", "trim"],
+        ("paint", "paint"),
+    )
     (xa, za), (xb, zb), (xc, zc), (xd, zd) = cabin
     base, roof = 0.90 * h, 0.74 * h
     low = [(xa, -base, za), (xa, base, za), (xd, base, zd), (xd, -base, zd)]
@@ -50,27 +64,58 @@ def _road_vehicle(length: float, width: float, height: float, body: list[tuple[f
                 s.face(np.array([(x, pair[0], z - 0.16), (x, pair[1], z - 0.16), (x, pair[1], z), (x, pair[0], z)]), m, hood)
     for x in (rear - 0.003, front + 0.003):
         hood = np.zeros(3)
-        s.face(np.array([(x, -0.26, shoulder - 0.42), (x, 0.26, shoulder - 0.42), (x, 0.26, shoulder - 0.30), (x, -0.26, shoulder - 0.30)]), "plate", hood)
+        s.face(
+            np.array([(x, -0.26, shoulder - 0.42), (x, 0.26, shoulder - 0.42), (x, 0.26, shoulder - 0.30), (x, -0.26, shoulder - 0.30)]),
+            "plate",
+            hood,
+        )
         s.face(np.array([(x, -0.85 * h, 0.24), (x, 0.85 * h, 0.24), (x, 0.85 * h, 0.40), (x, -0.85 * h, 0.40)]), "trim", hood)
     for x in axles:
         for y in (-h - 0.01, h + 0.01):
-            s.wheel(x, y, wheel, 0.24, 12 if fine else 6)
+            s.wheel(x, y, wheel, 0.24, 12 if fine else 8)
     return s.unit(length, width, height)
 
 
 def _car(fine: bool) -> tuple[Array, Array]:
-    return _road_vehicle(4.4, 1.8, 1.45, [(-2.2, 0.38, 0.82), (-2.05, 0.24, 0.93), (-1.2, 0.2, 0.95), (0.8, 0.2, 0.93), (1.9, 0.22, 0.76), (2.2, 0.34, 0.62)],
-                         [(-1.95, 0.92), (-1.15, 1.45), (0.25, 1.45), (1.05, 0.90)], 0.80, 0.32, (-1.35, 1.35), fine)  # fmt: skip
+    return _road_vehicle(
+        4.4,
+        1.8,
+        1.45,
+        [(-2.2, 0.38, 0.82), (-2.05, 0.24, 0.93), (-1.2, 0.2, 0.95), (0.8, 0.2, 0.93), (1.9, 0.22, 0.76), (2.2, 0.34, 0.62)],
+        [(-1.95, 0.92), (-1.15, 1.45), (0.25, 1.45), (1.05, 0.90)],
+        0.80,
+        0.32,
+        (-1.35, 1.35),
+        fine,
+    )
 
 
 def _suv(fine: bool) -> tuple[Array, Array]:
-    return _road_vehicle(4.6, 1.9, 1.75, [(-2.3, 0.42, 1.02), (-2.15, 0.3, 1.1), (-1.2, 0.28, 1.1), (0.9, 0.28, 1.08), (2.0, 0.3, 0.98), (2.3, 0.42, 0.82)],
-                         [(-2.2, 1.08), (-1.9, 1.75), (0.35, 1.75), (1.05, 1.05)], 0.98, 0.38, (-1.4, 1.4), fine)  # fmt: skip
+    return _road_vehicle(
+        4.6,
+        1.9,
+        1.75,
+        [(-2.3, 0.42, 1.02), (-2.15, 0.3, 1.1), (-1.2, 0.28, 1.1), (0.9, 0.28, 1.08), (2.0, 0.3, 0.98), (2.3, 0.42, 0.82)],
+        [(-2.2, 1.08), (-1.9, 1.75), (0.35, 1.75), (1.05, 1.05)],
+        0.98,
+        0.38,
+        (-1.4, 1.4),
+        fine,
+    )
 
 
 def _van(fine: bool) -> tuple[Array, Array]:
-    return _road_vehicle(5.2, 2.0, 2.2, [(-2.6, 0.4, 1.25), (-2.5, 0.3, 1.3), (-1.2, 0.3, 1.3), (1.5, 0.3, 1.25), (2.2, 0.32, 1.05), (2.6, 0.42, 0.85)],
-                         [(-2.58, 1.28), (-2.45, 2.2), (1.0, 2.2), (1.9, 1.18)], 1.15, 0.36, (-1.6, 1.6), fine)  # fmt: skip
+    return _road_vehicle(
+        5.2,
+        2.0,
+        2.2,
+        [(-2.6, 0.4, 1.25), (-2.5, 0.3, 1.3), (-1.2, 0.3, 1.3), (1.5, 0.3, 1.25), (2.2, 0.32, 1.05), (2.6, 0.42, 0.85)],
+        [(-2.58, 1.28), (-2.45, 2.2), (1.0, 2.2), (1.9, 1.18)],
+        1.15,
+        0.36,
+        (-1.6, 1.6),
+        fine,
+    )
 
 
 def _rear_board(s: Shape, x: float, half: float, z: float) -> None:
@@ -79,8 +124,16 @@ def _rear_board(s: Shape, x: float, half: float, z: float) -> None:
         side = "blink_left" if y > 0 else "blink_right"
         for a, b, m in ((0.62, 0.84, "tail"), (0.84, 0.95, side)):
             for at, material in ((-x - 0.01, m), (x + 0.01, "headlamp" if m == "tail" else m)):
-                s.face(np.array([(at, y * a * half, z), (at, y * b * half, z), (at, y * b * half, z + 0.2), (at, y * a * half, z + 0.2)]), material, np.zeros(3))
-    s.face(np.array([(-x - 0.01, -0.28, z), (-x - 0.01, 0.28, z), (-x - 0.01, 0.28, z + 0.14), (-x - 0.01, -0.28, z + 0.14)]), "plate", np.zeros(3))
+                s.face(
+                    np.array([(at, y * a * half, z), (at, y * b * half, z), (at, y * b * half, z + 0.2), (at, y * a * half, z + 0.2)]),
+                    material,
+                    np.zeros(3),
+                )
+    s.face(
+        np.array([(-x - 0.01, -0.28, z), (-x - 0.01, 0.28, z), (-x - 0.01, 0.28, z + 0.14), (-x - 0.01, -0.28, z + 0.14)]),
+        "plate",
+        np.zeros(3),
+    )
 
 
 def _truck(fine: bool) -> tuple[Array, Array]:
@@ -95,7 +148,7 @@ def _truck(fine: bool) -> tuple[Array, Array]:
     _rear_board(s, 4.0, 1.2, 0.6)
     for x in (-2.9, -1.8, 2.9):
         for y in (-1.25, 1.25):
-            s.wheel(x, y, 0.5, 0.35, 12 if fine else 6)
+            s.wheel(x, y, 0.5, 0.35, 12 if fine else 8)
     return s.unit(8.0, 2.5, 3.5)
 
 
@@ -113,15 +166,21 @@ def _bus(fine: bool) -> tuple[Array, Array]:
     _rear_board(s, 6.0, 1.25, 0.6)
     for x in (-3.4, 3.4):
         for y in (-1.26, 1.26):
-            s.wheel(x, y, 0.5, 0.35, 12 if fine else 6)
+            s.wheel(x, y, 0.5, 0.35, 12 if fine else 8)
     return s.unit(12.0, 2.5, 3.25)
 
 
 def _body(s: Shape, lean: float, hip: float) -> None:
     """Torso, head and hair of a person whose hip is at height `hip`, leaning forward by `lean` m at the neck."""
+
     def ring(x: float, z: float, dx: float, dy: float) -> Array:
         return np.array([(x - dx, -dy, z), (x + dx, -dy, z), (x + dx, dy, z), (x - dx, dy, z)])
-    s.loft([ring(0, hip - 0.05, 0.10, 0.15), ring(0.6 * lean, hip + 0.35, 0.12, 0.20), ring(lean, hip + 0.55, 0.07, 0.13)], ["primary"] * 4, ("secondary", "primary"))
+
+    s.loft(
+        [ring(0, hip - 0.05, 0.10, 0.15), ring(0.6 * lean, hip + 0.35, 0.12, 0.20), ring(lean, hip + 0.55, 0.07, 0.13)],
+        ["primary"] * 4,
+        ("secondary", "primary"),
+    )
     s.rod((lean, 0, hip + 0.55), (lean + 0.02, 0, hip + 0.63), (0.05, 0.05), "skin", 5)
     s.blob((lean + 0.02, 0, hip + 0.74), (0.10, 0.085, 0.125), "skin", False, 1, 0.0)
     s.blob((lean - 0.01, 0, hip + 0.785), (0.105, 0.095, 0.10), "hair", False, 2, 0.0)
@@ -147,9 +206,21 @@ def _cyclist(phase: float) -> tuple[Array, Array]:
     for x in (-0.52, 0.52):
         for k in range(10):
             a, b = k * np.pi / 5, (k + 1) * np.pi / 5
-            s.rod((x + 0.32 * np.cos(a), 0, 0.34 + 0.32 * np.sin(a)), (x + 0.32 * np.cos(b), 0, 0.34 + 0.32 * np.sin(b)), (0.022, 0.022), "tyre", 4)
-    for a, b in (((-0.52, 0, 0.34), (-0.15, 0, 0.85)), ((-0.15, 0, 0.85), (0.38, 0, 0.83)), ((-0.05, 0, 0.34), (0.38, 0, 0.80)),
-                 ((-0.52, 0, 0.34), (-0.05, 0, 0.34)), ((0.52, 0, 0.34), (0.35, 0, 0.98)), ((-0.05, 0, 0.34), (-0.17, 0, 0.92))):  # fmt: skip
+            s.rod(
+                (x + 0.32 * np.cos(a), 0, 0.34 + 0.32 * np.sin(a)),
+                (x + 0.32 * np.cos(b), 0, 0.34 + 0.32 * np.sin(b)),
+                (0.022, 0.022),
+                "tyre",
+                4,
+            )
+    for a, b in (
+        ((-0.52, 0, 0.34), (-0.15, 0, 0.85)),
+        ((-0.15, 0, 0.85), (0.38, 0, 0.83)),
+        ((-0.05, 0, 0.34), (0.38, 0, 0.80)),
+        ((-0.52, 0, 0.34), (-0.05, 0, 0.34)),
+        ((0.52, 0, 0.34), (0.35, 0, 0.98)),
+        ((-0.05, 0, 0.34), (-0.17, 0, 0.92)),
+    ):
         s.rod(a, b, (0.025, 0.025), "red", 4)
     s.rod((0.35, -0.25, 1.0), (0.35, 0.25, 1.0), (0.02, 0.02), "trim", 4)
     s.box((-0.3, -0.05), (-0.07, 0.07), (0.9, 0.95), "trim")
@@ -223,13 +294,21 @@ def _sign(variant: str) -> tuple[Array, Array]:
     if variant == "stop":
         _disc(s, 0.04, z, 0.40, "white", 8, np.pi / 8)
         _disc(s, 0.05, z, 0.37, "red", 8, np.pi / 8)
-        s.face(np.array([(0.06, -0.27, z - 0.06), (0.06, 0.27, z - 0.06), (0.06, 0.27, z + 0.06), (0.06, -0.27, z + 0.06)]), "white", np.zeros(3))
+        s.face(
+            np.array([(0.06, -0.27, z - 0.06), (0.06, 0.27, z - 0.06), (0.06, 0.27, z + 0.06), (0.06, -0.27, z + 0.06)]),
+            "white",
+            np.zeros(3),
+        )
     elif variant in ("warning", "yield"):
         turn = 0.0 if variant == "warning" else np.pi
         _disc(s, 0.04, z - 0.05, 0.42, "red", 3, turn)
         _disc(s, 0.05, z - 0.05, 0.28, "white", 3, turn)
         if variant == "warning":
-            s.face(np.array([(0.06, -0.025, z - 0.14), (0.06, 0.025, z - 0.14), (0.06, 0.035, z + 0.1), (0.06, -0.035, z + 0.1)]), "black", np.zeros(3))
+            s.face(
+                np.array([(0.06, -0.025, z - 0.14), (0.06, 0.025, z - 0.14), (0.06, 0.035, z + 0.1), (0.06, -0.035, z + 0.1)]),
+                "black",
+                np.zeros(3),
+            )
     elif variant == "direction":
         s.box((0.03, 0.06), (-0.4, 0.4), (1.85, 2.5), "blue")
         s.face(np.array([(0.065, -0.06, 1.95), (0.065, 0.06, 1.95), (0.065, 0.06, 2.25), (0.065, -0.06, 2.25)]), "white", np.zeros(3))
@@ -238,7 +317,13 @@ def _sign(variant: str) -> tuple[Array, Array]:
         _disc(s, 0.04, z, 0.38, "red", 14)
         _disc(s, 0.05, z, 0.30, "white", 14)
         for y in (-0.1, 0.1):
-            s.face(np.array([(0.06, y - 0.055, z - 0.12), (0.06, y + 0.055, z - 0.12), (0.06, y + 0.055, z + 0.12), (0.06, y - 0.055, z + 0.12)]), "black", np.zeros(3))
+            s.face(
+                np.array(
+                    [(0.06, y - 0.055, z - 0.12), (0.06, y + 0.055, z - 0.12), (0.06, y + 0.055, z + 0.12), (0.06, y - 0.055, z + 0.12)]
+                ),
+                "black",
+                np.zeros(3),
+            )
     return s.unit(0.8, 0.8, 2.6)
 
 
@@ -325,7 +410,10 @@ def library() -> Library:
         shapes[f"tree_{form}"], shapes[f"tree_{form}_far"] = _tree(form, True, k), _tree(form, False, k)
     shapes["bush"] = _bush(5)
     shapes["building_flat"], shapes["building_house"], shapes["building_hall"] = (
-        _building("flat", "windows"), _building("gable", "windows"), _building("flat", "plaster"))  # fmt: skip
+        _building("flat", "windows"),
+        _building("gable", "windows"),
+        _building("flat", "plaster"),
+    )
     shapes |= {f"sign_{v}": _sign(v) for v in SIGNS}
     shapes |= {"light": _light(), "lamp": _lamp(), "cone": _cone(), "pole": _box("metal"), "kerb": _box("concrete"), "box": _box("primary")}
     shapes |= {f"barrier_{v}": _barrier(v) for v in ("wall", "rail", "works")}

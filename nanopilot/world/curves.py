@@ -93,9 +93,7 @@ def measured(points: Float[Array, "n 2"], std: Float[Array, " n"], config: Curve
     ahead = float(points[0] @ direction / np.hypot(*direction))  # how far ahead of abeam it begins
     at = PATH_ARC - ahead if ahead > 0 else PATH_ARC + project(points, 0.0, 0.0)[0]
     beyond = np.maximum(np.maximum(-at, at - arc[-1]), 0)
-    return Measured(
-        resample(points, at), np.maximum(np.interp(at, arc, std), config.min_std) + config.slope * beyond, beyond <= DENSE_STEP
-    )
+    return Measured(resample(points, at), np.maximum(np.interp(at, arc, std), config.min_std) + config.slope * beyond, beyond <= DENSE_STEP)
 
 
 def proposed(path: PathProposal, config: CurveConfig) -> Measured | None:
@@ -109,7 +107,8 @@ def proposed(path: PathProposal, config: CurveConfig) -> Measured | None:
 def displaced(curve: C, offset: float, offset_std: float) -> C:
     """The parallel line `offset` m to the left."""
     dense = _DENSE_FROM_KNOTS @ curve.points
-    points = resample(dense + offset * normals(dense), PATH_ARC)
+    dense = dense + offset * normals(dense)
+    points = resample(dense, PATH_ARC)
     return replace(curve, points=points, std=np.hypot(curve.std, offset_std))
 
 

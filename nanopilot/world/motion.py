@@ -13,7 +13,6 @@ import numpy as np
 
 from nanopilot.messages import CarState
 
-
 JERK = 5.0  # m/s³, guess: how speed may wander between two samples
 YAW_JERK = 2.0  # rad/s³
 

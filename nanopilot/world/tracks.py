@@ -160,7 +160,9 @@ def told(tracks: Tracks, config: TrackConfig) -> tuple[Track, ...]:
          tracks.age, tracks.unseen, tracks.probability]
     ).tolist()  # fmt: skip
     return tuple(
-        Track(int(i), KINDS[k], *row) for i, k, hits, row in zip(tracks.id, tracks.kind, tracks.hits, columns, strict=True) if hits >= config.hits
+        Track(int(i), KINDS[k], *row)
+        for i, k, hits, row in zip(tracks.id, tracks.kind, tracks.hits, columns, strict=True)
+        if hits >= config.hits
     )
 
 
@@ -203,7 +205,13 @@ def _assigned(
 
 
 def _corrected(
-    tracks: Tracks, row: Int[Array, " k"], objects: list[Detection], z: Float[Array, "k 2"], r: Float[Array, "k 2 2"], dt: float, config: TrackConfig
+    tracks: Tracks,
+    row: Int[Array, " k"],
+    objects: list[Detection],
+    z: Float[Array, "k 2"],
+    r: Float[Array, "k 2 2"],
+    dt: float,
+    config: TrackConfig,
 ) -> Tracks:
     """The rows corrected by their detections."""
     if not len(row):

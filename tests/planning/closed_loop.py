@@ -1,7 +1,7 @@
 """A closed loop without any simulator: true roads as polylines, a car with delay and lag, and the stages under test.
 
-The car is `nanopilot.dynamics` with actuators slower than the pilot is told of. The world is made of the truth, in the
-vehicle frame, with optional noise. `run` gives back arrays of what really happened.
+Planning, control and safety are in the loop. The car is `nanopilot.dynamics` with actuators slower than the pilot is
+told of. The world is made of the truth, in the vehicle frame, with optional noise. `run` gives back what really happened.
 """
 
 from __future__ import annotations
@@ -13,12 +13,19 @@ from time import thread_time
 
 import numpy as np
 
-from nanopilot import control, dynamics, planning
+from nanopilot import control, dynamics, planning, safety
 from nanopilot.geometry import child_from_parent, project, resample
 from nanopilot.messages import PATH_ARC, ROUTE_ARC, CarState, Curve, Kind, Plan, Track, Turn, VehicleModel, World
 
 CAR = VehicleModel(
-    wheelbase=2.6, length=4.6, width=1.85, rear_overhang=0.9, max_wheel_angle=0.7, max_acceleration=4.0, max_deceleration=9.0, actuator_delay=0.1
+    wheelbase=2.6,
+    length=4.6,
+    width=1.85,
+    rear_overhang=0.9,
+    max_wheel_angle=0.7,
+    max_acceleration=4.0,
+    max_deceleration=9.0,
+    actuator_delay=0.1,
 )
 LAG = dynamics.Lag(acceleration=0.15, curvature=0.08)  # s
 DT = 0.05  # s
@@ -62,6 +69,7 @@ class Drive:
     gap: np.ndarray  # smallest distance between our rectangle and any actor's, m
     plans: list[Plan] = field(default_factory=list)
     seconds: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    reasons: list[str] = field(default_factory=list)  # of safety, in order
 
     @property
     def lateral_acceleration(self) -> np.ndarray:
@@ -120,8 +128,9 @@ def run(
     rng = np.random.default_rng(0)
     car = dynamics.Motion(x=line[0, 0], y=line[0, 1] + offset, speed=speed)
     plan_state, control_state = planning.initial(config), control.initial()
+    safety_state = safety.initial(engaged=True)
     waiting: deque[tuple[float, float]] = deque([(0.0, 0.0)] * round(CAR.actuator_delay / DT))
-    rows, plans, times = [], [], []
+    rows, plans, times, reasons = [], [], [], []
     normal_of = np.gradient(line, axis=0)
     normal = np.stack([-normal_of[:, 1], normal_of[:, 0]], -1) / np.linalg.norm(normal_of, axis=1, keepdims=True)
     lines = {lane: line + lane * normal for lane in lanes}
@@ -149,10 +158,12 @@ def run(
         wheel = dynamics.wheel_angle_from_curvature(car.curvature, CAR.wheelbase)
         state = CarState(t, car.speed, car.acceleration, car.speed * car.curvature, wheel)
         control_state, command = control.step(control_state, plan, state, CAR)
-        waiting.append((command.acceleration, command.curvature))
+        safety_state, safe = safety.step(safety_state, command, state, t)
+        reasons += safe.reasons
+        waiting.append((safe.acceleration, safe.curvature))
         rows.append((t, s, d, car.speed, car.acceleration, car.curvature, min((clearance(car, a, t) for a in actors), default=np.inf)))
         plans.append(plan)
         asked = waiting.popleft()
         for _ in range(5):
             car = dynamics.step(car, *asked, DT / 5, LAG)
-    return Drive(*np.array(rows).T, plans=plans, seconds=np.array(times))
+    return Drive(*np.array(rows).T, plans=plans, seconds=np.array(times), reasons=reasons)

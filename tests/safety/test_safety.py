@@ -81,26 +81,26 @@ def test_a_reason_is_given_for_every_change():
 
 
 BAD = [
-    ("no command", dict(command=None)),
-    ("no car state", dict(car=None)),
-    ("clock not finite", dict(t=float("nan"))),
-    ("clock not finite", dict(t="now")),
-    ("clock ran backwards", dict(t=0.5)),
-    ("command not finite", dict(command=SimpleNamespace(t=1.0, acceleration=float("inf"), curvature=0.0))),
-    ("command not finite", dict(command=SimpleNamespace(t=1.0, acceleration=10**400, curvature=0.0))),
-    ("car state not finite", dict(car=SimpleNamespace(**{**vars(car(1.0)), "speed": float("nan")}))),
-    ("command late", dict(command=Command(0.7, 0.0, 0.0))),
-    ("car state late", dict(car=car(0.7))),
-    ("command out of order", dict(command=Command(0.9, 0.0, 0.0))),
-    ("car state out of order", dict(car=car(0.9))),
-    ("command out of order", dict(command=Command(1.2, 0.0, 0.0))),
-    ("car state out of order", dict(car=car(1.2))),
+    ("no command", {"command": None}),
+    ("no car state", {"car": None}),
+    ("clock not finite", {"t": float("nan")}),
+    ("clock not finite", {"t": "now"}),
+    ("clock ran backwards", {"t": 0.5}),
+    ("command not finite", {"command": SimpleNamespace(t=1.0, acceleration=float("inf"), curvature=0.0)}),
+    ("command not finite", {"command": SimpleNamespace(t=1.0, acceleration=10**400, curvature=0.0)}),
+    ("car state not finite", {"car": SimpleNamespace(**{**vars(car(1.0)), "speed": float("nan")})}),
+    ("command late", {"command": Command(0.7, 0.0, 0.0)}),
+    ("car state late", {"car": car(0.7)}),
+    ("command out of order", {"command": Command(0.9, 0.0, 0.0)}),
+    ("car state out of order", {"car": car(0.9)}),
+    ("command out of order", {"command": Command(1.2, 0.0, 0.0)}),
+    ("car state out of order", {"car": car(1.2)}),
 ]
 
 
 @pytest.mark.parametrize(("reason", "change"), BAD)
 def test_a_bad_input_takes_permission_away_and_the_car_brakes(reason, change):
-    inputs = dict(command=Command(1.0, 1.0, 0.01), car=car(1.0), t=1.0) | change
+    inputs = {"command": Command(1.0, 1.0, 0.01), "car": car(1.0), "t": 1.0} | change
     state, good = safety.step(safety.initial(engaged=True), Command(0.95, 0.0, 0.01), car(0.95), 0.95)
     assert good.engaged and state.mode == Mode.ENGAGED
     state, safe = safety.step(state, inputs["command"], inputs["car"], inputs["t"])
@@ -166,5 +166,7 @@ def test_only_safety_makes_a_safe_command():
 
 def test_safety_imports_only_messages_and_the_standard_library():
     tree = ast.parse(Path(safety.__file__).read_text(encoding="utf-8"))
-    names = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)} | {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+    names = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)} | {
+        a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names
+    }
     assert names == {"__future__", "dataclasses", "enum", "math", "nanopilot.messages"}

@@ -86,7 +86,7 @@ def test_every_path_is_smooth_and_keeps_clear_of_jumps(world):
         path = world.lane_map.path(lane, rng.uniform(0, lane.length), 60.0, at_random(rng))
         assert path.centre.shape == (61, 2)
         step = np.diff(path.centre, axis=0)
-        assert 0.7 < np.hypot(*step.T).min() and np.hypot(*step.T).max() < 1.3
+        assert np.hypot(*step.T).min() > 0.7 and np.hypot(*step.T).max() < 1.3
         turn = np.diff(np.unwrap(np.arctan2(step[:, 1], step[:, 0])))
         assert np.abs(turn).max() < 0.35  # the tightest lane has a radius of 5 m
 

@@ -17,7 +17,9 @@ def straight_route(length: float = 400.0, manoeuvres=()) -> Route:
     return Route(np.stack([np.arange(0, length + 1, 5.0), np.zeros(int(length / 5) + 1)], -1), manoeuvres, 10.0)
 
 
-def drive(line: np.ndarray, route: Route, seconds: float, rng: np.random.Generator, speed: float = 8.0, noise: float = 1.0, gps: bool = True):
+def drive(
+    line: np.ndarray, route: Route, seconds: float, rng: np.random.Generator, speed: float = 8.0, noise: float = 1.0, gps: bool = True
+):
     """States along a drive on `line` (fine polyline), and true poses."""
     state, last, bias = LocaliseState(), None, rng.normal(0, SIGMA, 2) * noise
     rate_bias = rng.normal(0, CONFIG.yaw_rate_bias_std) * noise
@@ -65,7 +67,11 @@ def test_errors_are_as_large_as_the_filter_says_though_the_receivers_error_is_co
 
 
 def test_yaw_is_consistent_too():
-    e = [(st.mean[2] - tr[2], np.sqrt(st.cov[2, 2])) for seed in range(20) for st, tr in drive(bend(), straight_route(), 15.0, np.random.default_rng(seed))[-1:]]
+    e = [
+        (st.mean[2] - tr[2], np.sqrt(st.cov[2, 2]))
+        for seed in range(20)
+        for st, tr in drive(bend(), straight_route(), 15.0, np.random.default_rng(seed))[-1:]
+    ]
     z = np.array([(err + np.pi) % (2 * np.pi) - np.pi for err, _ in e]) / np.array([s for _, s in e])
     assert chi2.ppf(0.0005, len(z)) < (z**2).sum() < chi2.ppf(0.9995, len(z))
     assert max(s for _, s in e) < np.radians(2)
@@ -102,13 +108,15 @@ def test_progress_on_a_route_that_crosses_itself_and_comes_back_never_jumps(seed
 
 def test_a_route_on_which_the_car_is_found_in_the_middle():
     route = straight_route()
-    state = update(LocaliseState(), CarState(0, 5.0, 0, 0, 0), GpsFix(0, 203.0, 4.0, 2.0, 0.1, 0.05), route, None, 0.0, 0.0, CONFIG)
+    state = update(
+        LocaliseState(), CarState(0.0, 5.0, 0.0, 0.0, 0.0), GpsFix(0.0, 203.0, 4.0, 2.0, 0.1, 0.05), route, None, 0.0, 0.0, CONFIG
+    )
     assert state.s == pytest.approx(203.0) and ahead(state, CONFIG).goal_distance == pytest.approx(197.0)
 
 
 def test_standing_still_the_route_tells_the_yaw_and_the_receivers_course_is_ignored():
     turned = Route(straight_route().points @ rotation_2d(1.0).T, (), 10.0)
-    state, car = LocaliseState(), CarState(0, 0.0, 0, 0, 0)
+    state, car = LocaliseState(), CarState(0.0, 0.0, 0.0, 0.0, 0.0)
     for k in range(20):
         fix = GpsFix(float(k), 0.0, 0.0, 2.0, -2.0, np.radians(3))
         state = update(predict(state, own_motion(car, car, 1.0), CONFIG), car, fix, turned, None, float(k), 1.0, CONFIG)
@@ -120,7 +128,7 @@ def test_without_fixes_we_grow_less_certain_and_without_any_there_is_no_route_li
     drives = drive(bend(), straight_route(), 10.0, rng, gps=False)
     told = ahead(drives[-1][0], CONFIG)
     assert told.route_line.shape == (0, 2) and told.localisation_std == CONFIG.unknown_std and np.isfinite(told.goal_distance)
-    state, car, last = drive(bend(), straight_route(), 10.0, rng)[-1][0], CarState(0, 8.0, 0, 0, 0), 0.0
+    state, car, last = drive(bend(), straight_route(), 10.0, rng)[-1][0], CarState(0.0, 8.0, 0.0, 0.0, 0.0), 0.0
     for dt in (0.05, 0.05, 1.0, 5.0):
         state = predict(state, own_motion(car, car, dt), CONFIG)
         assert ahead(state, CONFIG).localisation_std > last
@@ -130,7 +138,7 @@ def test_without_fixes_we_grow_less_certain_and_without_any_there_is_no_route_li
 def test_a_wild_fix_is_refused_and_a_lasting_one_believed():
     route = straight_route()
     state, _ = drive(route.points, route, 10.0, np.random.default_rng(4))[-1]
-    car = CarState(0, 8.0, 0, 0, 0)
+    car = CarState(0.0, 8.0, 0.0, 0.0, 0.0)
     for k in range(CONFIG.max_refused + 1):
         before = state
         state = update(state, car, GpsFix(20.0 + k, 300.0, 100.0, 2.0, 0.0, 0.05), None, None, 20.0 + k, 0.05, CONFIG)
@@ -143,7 +151,7 @@ def test_the_perceived_road_improves_the_yaw_on_straights_only():
     from nanopilot.messages import PATH_ARC
     from nanopilot.world.curves import RoadCurve
 
-    route, car = straight_route(), CarState(0, 8.0, 0, 0, 0)
+    route, car = straight_route(), CarState(0.0, 8.0, 0.0, 0.0, 0.0)
     fix = GpsFix(0.0, 50.0, 0.0, 2.0, 0.1, 0.1)
     start = update(LocaliseState(), car, fix, route, None, 0.0, 0.0, CONFIG)
     flat = np.zeros(len(PATH_ARC))

@@ -23,7 +23,15 @@ def drive(speed: float, yaw_rate: float, dt: float = DT) -> Motion:
     return Motion(dt, chord * np.cos(dyaw / 2), chord * np.sin(dyaw / 2), dyaw, ds, 0.0, 0.0)
 
 
-def detection(x: float, y: float, yaw: float = 0.0, kind: Kind = Kind.VEHICLE, distance_std: float = 0.5, bearing_std: float = 0.005, score: float = 0.9):
+def detection(
+    x: float,
+    y: float,
+    yaw: float = 0.0,
+    kind: Kind = Kind.VEHICLE,
+    distance_std: float = 0.5,
+    bearing_std: float = 0.005,
+    score: float = 0.9,
+):
     return Detection(
         kind, score, np.zeros(4, np.float32), np.array([x, y], np.float32), wrap(yaw), 4.5, 1.9, np.hypot(x, y), distance_std, bearing_std
     )

@@ -1,0 +1,86 @@
+"""`python -m nanopilot.perception image.png [--weights FILE] [--out seen.png]`: draws what the network saw in one picture.
+
+In: a picture, taken as the model camera's (another size is scaled to it). Out: a PNG with scene classes tinted, lines, path
+and boxes with distances; a line of text for each thing on the terminal. No route line is given.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import cv2
+import numpy as np
+import tyro
+from jaxtyping import UInt8
+
+from nanopilot.geometry import MODEL_HEIGHT, MODEL_WIDTH, image_from_vehicle, model_camera
+from nanopilot.messages import CameraModel, Frame, Percept
+from nanopilot.perception import Network, WeightsError
+
+TINT = 0.3
+SCALE = 2  # drawn larger than seen
+CLASS_COLOURS = np.array([(90, 90, 90), (128, 64, 128), (255, 255, 255), (244, 35, 232), (0, 0, 200), (220, 20, 60), (255, 120, 0), (220, 220, 0),
+                          (107, 142, 35), (70, 70, 70), (70, 130, 180)], np.uint8)  # fmt: skip  # RGB, near Cityscapes'
+LINE_COLOURS = {-2: (0, 160, 255), -1: (255, 60, 60), 1: (60, 255, 60), 2: (255, 60, 255)}
+PATH_COLOUR, BOX_COLOUR = (0, 255, 255), (255, 230, 0)
+
+
+@dataclass(frozen=True)
+class Show:
+    image: Annotated[Path, tyro.conf.Positional]
+    weights: Path | None = None
+    out: Path = Path("seen.png")
+
+
+def draw(image: UInt8[np.ndarray, "h w 3"], percept: Percept, camera: CameraModel) -> UInt8[np.ndarray, "h2 w2 3"]:
+    """The model camera's RGB picture with everything the percept says on it, SCALE times as large."""
+    size = (SCALE * camera.width, SCALE * camera.height)
+    tint = cv2.resize(CLASS_COLOURS[percept.scene], size, interpolation=cv2.INTER_NEAREST)
+    out = cv2.addWeighted(cv2.resize(image, size), 1 - TINT, tint, TINT, 0)
+
+    def dots(pixels: np.ndarray, colour: tuple[int, int, int], radius: int) -> None:
+        for u, v in pixels:
+            cv2.circle(out, (round(SCALE * u), round(SCALE * v)), radius, colour, -1, cv2.LINE_AA)
+
+    for line in percept.lanes:
+        dots(line.image_points, LINE_COLOURS[line.side], 2)
+    if percept.path is not None:
+        points = np.column_stack([percept.path.points.astype(float), np.zeros(len(percept.path.points))])
+        pixels, depth = image_from_vehicle(camera, points)
+        dots(pixels[depth > 1.0], PATH_COLOUR, 4)
+    for thing in percept.objects:
+        u0, v0, u1, v1 = (round(float(SCALE * x)) for x in thing.box)
+        cv2.rectangle(out, (u0, v0), (u1, v1), BOX_COLOUR, 2)
+        text = f"{thing.kind} {thing.distance:.0f} m {np.degrees(thing.yaw):.0f} deg"
+        cv2.putText(out, text, (u0, v0 - 4), cv2.FONT_HERSHEY_SIMPLEX, 0.4, BOX_COLOUR, 1, cv2.LINE_AA)
+    cv2.putText(out, f"confidence {percept.confidence:.2f}", (8, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
+    return out
+
+
+def main(show: Show) -> int:
+    data = cv2.imread(str(show.image), cv2.IMREAD_COLOR)
+    if data is None:
+        print(f"{show.image} is no picture that OpenCV can read", file=sys.stderr)
+        return 2
+    try:
+        network = Network(show.weights)
+    except (FileNotFoundError, WeightsError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    image = np.ascontiguousarray(cv2.resize(data, (MODEL_WIDTH, MODEL_HEIGHT), interpolation=cv2.INTER_AREA)[..., ::-1])
+    camera = model_camera()
+    percept = network.perceive(Frame(0.0, camera.name, image), camera, None)
+    for line in percept.lanes:
+        print(f"line {line.side:+d}: {line.probability:.2f}, from {line.points[0, 0]:.1f} to {line.points[-1, 0]:.1f} m")
+    for thing in percept.objects:
+        print(f"{thing.kind}: {thing.score:.2f}, {thing.distance:.1f} ± {thing.distance_std:.1f} m")
+    print(f"confidence {percept.confidence:.2f}{'' if percept.valid else ': unusable picture'}; wrote {show.out}")
+    cv2.imwrite(str(show.out), draw(image, percept, camera)[..., ::-1])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(tyro.cli(Show)))

@@ -1,0 +1,90 @@
+"""The network at work: one camera picture in, one Percept out, on one CPU core with ONNX Runtime.
+
+In: a Frame, the CameraModel it came from, and the route line of the last World (or None). Out: a Percept of that frame's time.
+Pictures of another camera are warped into the model camera's frame (rotation and focal length are undone; its place is kept, so
+distances hold as long as its height is given). The weights carry the version of perception.heads they were trained for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from nanopilot.geometry import MODEL_HEIGHT, MODEL_WIDTH, image_from_image, model_camera
+from nanopilot.messages import CameraModel, Frame, Percept
+from nanopilot.perception import heads
+from nanopilot.perception.decode import Config, decode
+
+Array = np.ndarray
+
+WEIGHTS = Path(__file__).parent / "weights" / "perception.onnx"
+SMALLEST = 64  # px of either side: less holds no road to see
+
+
+class WeightsError(RuntimeError):
+    """The weights file is not one this program can use."""
+
+
+class Network:
+    """An ONNX session and the steps around it. Raises FileNotFoundError or WeightsError, each saying what to do."""
+
+    def __init__(self, weights: Path | None = None, threads: int = 1, config: Config = Config()) -> None:
+        import onnxruntime
+
+        path = Path(weights or WEIGHTS)
+        if not path.is_file():
+            raise FileNotFoundError(f"no network weights at {path}: train them with `nanopilot train perception`, or name a file that is there")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's own errors share no base class
+            raise WeightsError(f"{path} is no ONNX network: {error}") from error
+        about = self.session.get_modelmeta().custom_metadata_map
+        version = about.get("nanopilot_heads")
+        if version != heads.VERSION:
+            raise WeightsError(f"{path} was trained for heads version {version or 'unknown'}, this program needs {heads.VERSION}: train again or take the committed weights")
+        self.about = about
+        self.config = config
+
+    def perceive(self, frame: Frame, camera: CameraModel, route_line: Float[Array, "n 2"] | None) -> Percept:
+        """What one frame shows. Raises ValueError for a picture or a route line of the wrong shape or type."""
+        seen = canonical(camera)
+        image = to_model(frame.image, camera, seen)
+        outputs = self.infer(image, heads.route_vector(route_line))
+        return decode(outputs, frame.t, seen, camera.name, self.config)
+
+    def infer(self, image: UInt8[Array, "256 512 3"], route: Float[Array, "33"]) -> dict[str, Array]:
+        """The network's raw tensors of one model-camera picture, by name, without the batch axis."""
+        outputs = self.session.run(list(heads.OUTPUTS), {"image": image[None], "route": route[None].astype(np.float32)})
+        return {name: value[0] for name, value in zip(heads.OUTPUTS, outputs, strict=True)}
+
+
+def canonical(camera: CameraModel) -> CameraModel:
+    """The level model camera in the place of `camera`."""
+    return replace(model_camera(camera.name), x=camera.x, y=camera.y, z=camera.z)
+
+
+def to_model(image: Array, camera: CameraModel, seen: CameraModel) -> UInt8[Array, "256 512 3"]:
+    """A camera's picture as the model camera would have taken it; black where it sees more. Raises ValueError for a bad picture."""
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
+        raise ValueError(f"a picture must be uint8, this one is {getattr(image, 'dtype', type(image).__name__)}")
+    if image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"a picture must be (height, width, 3) RGB, this one is {image.shape}")
+    if image.shape[:2] != (camera.height, camera.width):
+        raise ValueError(f"camera {camera.name} gives {camera.width}x{camera.height}, this picture is {image.shape[1]}x{image.shape[0]}")
+    if min(image.shape[:2]) < SMALLEST:
+        raise ValueError(f"a picture needs {SMALLEST} px on each side, this one is {image.shape[1]}x{image.shape[0]}")
+    homography = image_from_image(seen, camera)
+    if image.shape[:2] == (MODEL_HEIGHT, MODEL_WIDTH) and np.allclose(homography, np.eye(3), atol=1e-9):
+        return np.ascontiguousarray(image)
+    shrink = np.sqrt(abs(np.linalg.det(homography[:2, :2])))
+    if shrink < 0.5:  # a camera of much finer pixels: average them first, or lines alias away
+        image = cv2.GaussianBlur(image, (0, 0), 0.4 / shrink)
+    return cv2.warpPerspective(image, homography, (MODEL_WIDTH, MODEL_HEIGHT), flags=cv2.INTER_LINEAR)

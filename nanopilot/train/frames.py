@@ -1,0 +1,293 @@
+"""Draws training frames: MetaDrive maps, our own camera at random poses, labels from the truth.
+
+In: a split's map seeds. Out: shards of nanopilot.perception.labels, one per map, the same bytes for the same seed; existing ones are
+kept, so a stopped run goes on. Each map has its own lane count and width, its own Appearance (domain randomisation, Tobin et al. 2017);
+each view its own pose, traffic, people, route and small camera error. Traffic is placed, not driven: every frame is a new one.
+The route line is that of a navigation device: middles of roads about every 10 m, displaced by GPS_STD and HEADING_STD.
+Seeds 1000-1099 belong to driving tests and never appear here.
+Run: python -m nanopilot.train.frames --split train --maps 250 --workers 2
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter
+
+import cv2
+import numpy as np
+from jaxtyping import Float
+
+from nanopilot.geometry import child_from_parent, image_from_vehicle, model_camera, project, resample
+from nanopilot.messages import PATH_ARC, ROUTE_ARC, CameraModel
+from nanopilot.perception import heads
+from nanopilot.sim.appearance import Appearance
+from nanopilot.sim.camera import CpuCamera
+from nanopilot.sim.lanemap import Lane, LaneMap, LanePath, at_random
+from nanopilot.sim.metadrive import MetaDriveWorld, WorldConfig
+from nanopilot.sim.routes import road_line
+from nanopilot.sim.scene import Actor, Render, Scene
+from nanopilot.perception.labels import HEADS, MAX_OBJECTS, OBJECT_FIELDS, Label, ShardWriter, lane_row_columns, scene_label
+
+Array = np.ndarray
+
+SPLITS = {"train": range(2000, 2500), "tune": range(3000, 3030), "test": range(4000, 4030)}  # map seeds
+CACHE = Path("~/.cache/nanopilot/frames").expanduser()
+
+CENTRE_AHEAD = 1.3  # m from the rear axle to the car's middle, which says in which lane we are
+REACH = 90.0  # m of path drawn ahead, and radius of traffic
+LABEL_REACH = 65.0  # m: lines farther away are below a pixel
+OBJECT_REACH = 80.0  # m
+MIN_PIXELS, MIN_SHARE = 12, 0.25  # an actor less visible than this is neither taught nor denied
+BOX_FILL = 0.7  # share of its projected 3-D box that a vehicle's own outline fills (guess)
+
+GPS_STD, HEADING_STD = 2.0, np.radians(3.0)  # m each axis, rad
+UNKNOWN_ROUTE = 0.1  # share of views without a route
+CURVED = 0.5  # share of views that ask for a bend of at least BEND within BEND_REACH
+BEND, BEND_REACH = 0.17, 25.0  # rad, m
+CHANGING = 0.15  # share of views in the middle of a lane change
+OFFSET_STD, YAW_STD = 0.4, np.radians(3.5)
+JITTERED = 0.5  # share of views whose camera is not quite where calibration says
+ANGLE_JITTER, HEIGHT_JITTER = np.radians(0.5), 0.05  # standard deviations
+MAX_GRAIN = 0.12  # more makes grass darker than black, which the camera's tone table does not hold
+CROWDED = 0.3  # share of views with people about
+
+#        kind: length, width, height (m), share of traffic; sizes are MetaDrive's and common cars', drawn ± 10 %
+SHAPES = {
+    "car": (4.5, 1.85, 1.4, 0.5), "suv": (4.7, 1.95, 1.8, 0.2), "van": (5.4, 2.0, 2.3, 0.1),
+    "truck": (6.2, 2.3, 2.8, 0.15), "bus": (10.5, 2.5, 3.1, 0.05),
+    "person": (0.6, 0.6, 1.75, 0.0), "cyclist": (1.8, 0.6, 1.75, 0.0),
+}  # fmt: skip
+VEHICLES = tuple(kind for kind, (*_, share) in SHAPES.items() if share)
+
+
+@dataclass(frozen=True)
+class FramesConfig:
+    """What to draw. `maps` counts from the split's first seed."""
+
+    split: str = "train"
+    maps: int = 250
+    views: int = 80
+    workers: int = 2
+    out: Path = CACHE
+
+    def __post_init__(self) -> None:
+        if self.split not in SPLITS:
+            raise ValueError(f"unknown split {self.split!r}: one of {', '.join(SPLITS)}")
+        if not 1 <= self.maps <= len(SPLITS[self.split]):
+            raise ValueError(f"split {self.split} has 1 to {len(SPLITS[self.split])} maps, not {self.maps}")
+
+
+@dataclass(frozen=True)
+class View:
+    """Where the camera stands: the rear axle's pose in the map frame, and the own lane's way on from there."""
+
+    pose: tuple[float, float, float]
+    path: LanePath
+
+
+def make_world(seed: int, rng: np.random.Generator) -> MetaDriveWorld:
+    """3 to 5 random blocks; half of the maps have MetaDrive's own three lanes of 3.5 m, half have other counts and widths."""
+    blocks, lane_num, lane_width = int(rng.integers(3, 6)), 3, 3.5
+    if rng.random() < 0.5:
+        lane_num, lane_width = int(rng.integers(1, 5)), float(rng.uniform(3.0, 4.0))
+    # MetaDrive takes `map` or `map_config`, not both: where lanes differ from its defaults the blocks must stand in the latter
+    shape = {"type": "block_num", "config": blocks, "lane_num": lane_num, "lane_width": lane_width, "exit_length": 50}
+    return MetaDriveWorld(WorldConfig(seed=seed, traffic=0.0), {"map": 3, "map_config": shape})
+
+
+def heading_change(path: LanePath) -> float:
+    """Largest turn away from its beginning over the path's first BEND_REACH metres, rad."""
+    step = np.diff(path.centre[: int(BEND_REACH) + 1], axis=0)
+    heading = np.unwrap(np.arctan2(step[:, 1], step[:, 0]))
+    return float(np.abs(heading - heading[0]).max())
+
+
+def draw_view(lanes: LaneMap, rng: np.random.Generator) -> View:
+    """A random place in a random lane with a random way on."""
+    curved = rng.random() < CURVED
+    for _ in range(8):  # tries to find a bend where one is wanted
+        lane = lanes.lanes[int(rng.integers(len(lanes.lanes)))]
+        k = int(rng.integers(len(lane.centre) - 1))
+        offset = float(rng.normal(0, OFFSET_STD))
+        if rng.random() < CHANGING:
+            offset = float(rng.uniform(-lane.width / 2, lane.width / 2))
+        centre, heading = lane.centre[k], lane.heading[k]
+        path = lanes.path(lane, float(lane.arc[k]), REACH, at_random(rng))
+        if heading_change(path) > BEND or not curved:
+            break
+    offset = float(np.clip(offset, -lane.width / 2, lane.width / 2))
+    yaw = float(heading + rng.normal(0, YAW_STD) + (rng.normal(0, 2 * YAW_STD) if rng.random() < 0.1 else 0.0))
+    x, y = centre + offset * np.array([-np.sin(heading), np.cos(heading)])
+    x, y = x - CENTRE_AHEAD * np.cos(yaw), y - CENTRE_AHEAD * np.sin(yaw)
+    before = path.centre[:1] - CENTRE_AHEAD * 2 * np.array([np.cos(heading), np.sin(heading)])  # the rear axle may be behind the lane's start
+    return View((float(x), float(y), yaw), replace(path, centre=np.concatenate([before, path.centre])))
+
+
+def draw_traffic(lanes: LaneMap, view: View, rng: np.random.Generator) -> tuple[Actor, ...]:
+    """Vehicles on random lanes around, often one ahead in our own lane, sometimes people near the road; nobody inside another."""
+    x, y, yaw = view.pose
+    actors: list[Actor] = []
+
+    def place(kind: str, px: float, py: float, heading: float, moving: bool) -> None:
+        length, width, height, _ = SHAPES[kind]
+        size = tuple(float(s) for s in np.array([length, width, height]) * rng.uniform(0.9, 1.1, 3))
+        ahead, aside = child_from_parent(np.array([px, py]), x, y, yaw)
+        if -4.0 - size[0] / 2 < ahead - CENTRE_AHEAD < 3.2 + size[0] / 2 and abs(aside) < 1.2 + size[1]:
+            return  # it would stand in us
+        if any(np.hypot(px - a.x, py - a.y) < (size[0] + a.size[0]) / 2 + 0.3 for a in actors):
+            return
+        speed = float(rng.uniform(1, 14)) if moving else 0.0
+        signal = str(rng.choice(["off", "left", "right"], p=[0.8, 0.1, 0.1]))
+        actors.append(Actor(len(actors), kind, float(px), float(py), float(heading), size, speed, bool(rng.random() < 0.25), signal))
+
+    def vehicle() -> str:
+        return str(rng.choice(VEHICLES, p=[SHAPES[v][3] for v in VEHICLES]))
+
+    if rng.random() < 0.45:  # a car ahead of us
+        k = int(5 + 60 * rng.random() ** 1.5)
+        step = view.path.centre[k + 1] - view.path.centre[k]
+        place(vehicle(), *(view.path.centre[k] + rng.normal(0, 0.2, 2)), np.arctan2(step[1], step[0]) + rng.normal(0, 0.03), rng.random() < 0.8)
+    near = [(lane, k) for lane in lanes.lanes for k in np.flatnonzero(np.hypot(*(lane.centre - (x, y)).T) < REACH)]
+    for _ in range(int(rng.integers(0, 22))):
+        lane, k = near[int(rng.integers(len(near)))]
+        normal = np.array([-np.sin(lane.heading[k]), np.cos(lane.heading[k])])
+        place(vehicle(), *(lane.centre[k] + rng.normal(0, 0.3) * normal), lane.heading[k] + rng.normal(0, 0.05), rng.random() < 0.8)
+    if rng.random() < CROWDED:
+        for _ in range(int(rng.integers(1, 7))):
+            lane, k = near[int(rng.integers(len(near)))]
+            kind = "person" if rng.random() < 0.6 else "cyclist"
+            normal = np.array([-np.sin(lane.heading[k]), np.cos(lane.heading[k])])
+            aside = -rng.uniform(lane.width / 2 - 0.8, lane.width / 2 + 4.0) if rng.random() < 0.7 else rng.normal(0, 1.5)
+            heading = rng.uniform(-np.pi, np.pi) if kind == "person" else lane.heading[k] + rng.normal(0, 0.2)
+            place(kind, *(lane.centre[k] + aside * normal), heading, rng.random() < 0.7)
+    return tuple(actors)
+
+
+def route_line(roads: dict[tuple[str, str], list[Lane]], lanes: LaneMap, view: View, rng: np.random.Generator) -> Float[Array, "16 2"] | None:
+    """What the navigation device tells of our path: road middles at ROUTE_ARC in the vehicle frame, as wrong as it is; or nothing."""
+    if rng.random() < UNKNOWN_ROUTE:
+        return None
+    keys = [lanes.lanes[i].road for i in view.path.lanes]
+    keys = [key for i, key in enumerate(keys) if i == 0 or key != keys[i - 1]]
+    line = np.concatenate([road_line(roads[key]) for key in keys])
+    step = np.concatenate([[True], np.hypot(*np.diff(line, axis=0).T) > 0.3])
+    line = line[step]
+    total = float(np.hypot(*np.diff(line, axis=0).T).sum())
+    start = float(rng.uniform(-10.0, 0.0))
+    line = resample(line, np.arange(start, total + 10.0, 10.0))
+    x, y, yaw = view.pose
+    x, y = np.array([x, y]) + rng.normal(0, GPS_STD, 2)
+    line = child_from_parent(line, x, y, yaw + rng.normal(0, HEADING_STD))
+    s, _ = project(line, 0.0, 0.0)
+    return resample(line, s + ROUTE_ARC)
+
+
+def object_rows(actors: Sequence[Actor], render: Render, view: View, camera: CameraModel) -> Float[Array, "40 13"]:
+    """labels.OBJECT_FIELDS of every actor that shows at least one pixel, nearest first."""
+    kinds = {"person": 1, "cyclist": 2}
+    x, y, yaw = view.pose
+    rows = []
+    for actor in actors:
+        v, u = np.nonzero(render.instance == actor.id)
+        if not len(u):
+            continue
+        px, py = child_from_parent(np.array([actor.x, actor.y]), x, y, yaw)
+        heading = actor.yaw - yaw
+        foot, foot_depth = image_from_vehicle(camera, np.array([[px, py, 0.0]]))
+        distance = np.hypot(px - camera.x, py - camera.y)
+        along, across = np.array([np.cos(heading), np.sin(heading)]) * actor.size[0] / 2, np.array([-np.sin(heading), np.cos(heading)]) * actor.size[1] / 2
+        corners = np.array([(*((px, py) + a * along + b * across), z) for a in (-1, 1) for b in (-1, 1) for z in (0.0, actor.size[2])])
+        outline, depth = image_from_vehicle(camera, corners)
+        ignore = len(u) < MIN_PIXELS or distance > OBJECT_REACH or foot_depth[0] < 0.5
+        if depth.min() > 0.5 and not ignore:
+            whole = cv2.contourArea(cv2.convexHull(np.clip(outline, (0, 0), (camera.width, camera.height)).astype(np.float32)))
+            ignore = len(u) < MIN_SHARE * BOX_FILL * whole
+        box = (u.min() - 0.5, v.min() - 0.5, u.max() + 0.5, v.max() + 0.5)
+        bearing = np.arctan2(py - camera.y, px - camera.x)
+        kind = kinds.get(actor.kind, 0)
+        rows.append((kind, *box, np.clip(foot[0, 0], -256, 768), px, py, heading, bearing, *actor.size[:2], ignore, distance))
+    rows.sort(key=lambda row: row[-1])
+    out = np.full((MAX_OBJECTS, len(OBJECT_FIELDS)), np.nan, np.float32)
+    for k, row in enumerate(rows[:MAX_OBJECTS]):
+        out[k] = row[:-1]
+    return out
+
+
+def make_label(view: View, render: Render, actors: Sequence[Actor], route: Array | None, camera: CameraModel) -> Label:
+    """Everything the truth tells of one view."""
+    x, y, yaw = view.pose
+    centre = child_from_parent(view.path.centre, x, y, yaw)
+    s, _ = project(centre, 0.0, 0.0)
+    lane_u = []
+    for side in heads.SIDES:
+        lines = [child_from_parent(part, x, y, yaw) for part in view.path.borders[side].stretches()]
+        lines = [part[np.hypot(*part.T) < LABEL_REACH + CENTRE_AHEAD] for part in lines]
+        lane_u.append(lane_row_columns([part for part in lines if len(part) > 1], camera))
+    own = np.concatenate([view.path.borders[side].paint[:15] for side in (-1, 1)])
+    return Label(
+        scene=scene_label(render.semantic),
+        lane_u=np.stack(lane_u),
+        path=resample(centre, s + PATH_ARC).astype(np.float32),
+        route=heads.route_vector(route),
+        objects=object_rows(actors, render, view, camera),
+        usable=1.0,
+        known=np.ones(len(HEADS), bool),
+        junction=bool(((own == 0) | (own == 3)).mean() > 0.5),
+        turn=heading_change(view.path),
+    )
+
+
+def draw_map(seed: int, views: int, path: Path) -> None:
+    """One map, one appearance, `views` frames, one shard."""
+    rng = np.random.default_rng([seed, 0xF4A])
+    world = make_world(seed, rng)
+    try:
+        world.reset()
+        lanes, static = world.lane_map, world.static_scene()
+    finally:
+        world.close()
+    roads: dict[tuple[str, str], list[Lane]] = {}
+    for lane in lanes.lanes:
+        roads.setdefault(lane.road, []).append(lane)
+    look = Appearance.from_seed(seed)
+    eye = CpuCamera(static, replace(look, grain=min(look.grain, MAX_GRAIN)))
+    shard = ShardWriter(path)
+    for k in range(views):
+        view = draw_view(lanes, rng)
+        camera = model_camera()
+        if rng.random() < JITTERED:
+            pitch, roll = np.clip(rng.normal(0, ANGLE_JITTER, 2), -2 * ANGLE_JITTER, 2 * ANGLE_JITTER)
+            camera = replace(camera, pitch=float(pitch), roll=float(roll), z=camera.z + float(np.clip(rng.normal(0, HEIGHT_JITTER), -0.1, 0.1)))
+        actors = draw_traffic(lanes, view, rng)
+        render = eye.render(Scene(static, actors, t=float(k)), camera, view.pose, speed=float(rng.uniform(0, 15)))
+        shard.add(render.rgb, make_label(view, render, actors, route_line(roads, lanes, view, rng), camera))
+    shard.close()
+
+
+def _work(job: tuple[int, int, Path]) -> tuple[int, float]:
+    start = perf_counter()
+    cv2.setNumThreads(1)
+    draw_map(*job)
+    return job[0], perf_counter() - start
+
+
+def main(config: FramesConfig) -> None:
+    """Draw what is missing of a split."""
+    folder = config.out / config.split
+    jobs = [(seed, config.views, folder / f"map-{seed}") for seed in SPLITS[config.split][: config.maps]]
+    todo = [job for job in jobs if not job[2].with_suffix(".npz").exists()]
+    print(f"{config.split}: {len(jobs)} maps, {len(jobs) - len(todo)} already in {folder}", flush=True)
+    with ProcessPoolExecutor(config.workers, multiprocessing.get_context("spawn")) as pool:
+        for done, future in enumerate(as_completed([pool.submit(_work, job) for job in todo]), 1):
+            seed, seconds = future.result()
+            print(f"map {seed}: {config.views} frames in {seconds:.0f} s ({done}/{len(todo)})", flush=True)
+
+
+if __name__ == "__main__":
+    import tyro
+
+    main(tyro.cli(FramesConfig))

@@ -1,0 +1,238 @@
+"""Trains the perception network: frames in, weights/perception.onnx out. Read it from top to bottom.
+
+One or more processes (one core each) hold the same network; each takes its share of a batch, gradients are averaged (synchronous
+data-parallel SGD). AdamW, linear warm-up and cosine decay, an exponential moving average of the weights is what gets exported.
+A checkpoint and an ONNX file are written every few minutes and after each epoch; started again with the same --out, it goes on from there.
+The frame folder is read anew at each epoch, so frames may still be being drawn.
+Run: python -m nanopilot.train.frames, then python -m nanopilot.train.perception --hours 1
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from time import monotonic
+
+import cv2
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from nanopilot.geometry import model_camera
+from nanopilot.perception import Config, decode, heads
+from nanopilot.perception.labels import FIELDS, Frames
+from nanopilot.perception.metrics import Score
+from nanopilot.train.augment import AugmentConfig, augment
+from nanopilot.train.frames import CACHE
+from nanopilot.train.losses import all_losses, total
+from nanopilot.train.network import Exported, NetworkConfig, PerceptionNetwork, normalise
+
+PRINT_EVERY = 50  # steps
+SAVE_EVERY = 240.0  # s
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that shapes a run; stored in the checkpoint and, as JSON, in the ONNX file."""
+
+    frames: Path = CACHE
+    out: Path = Path("out/perception")
+    steps: int = 6000  # the cosine's length
+    hours: float = 24.0  # stop earlier when this much time is gone
+    batch: int = 16
+    processes: int = 2
+    rate: float = 2e-3
+    weight_decay: float = 0.02
+    warmup: int = 200  # steps
+    ema: float = 0.998
+    clip: float = 5.0  # largest gradient norm
+    seed: int = 0
+    tune_frames: int = 320
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+
+
+def batches(config: TrainConfig, rank: int, start: int) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+    """Endless batches of this process's share: pictures (B, 256, 512, 3) uint8, labels by name. A pass sees every frame once."""
+    size = config.batch // config.processes
+    step = start
+    while True:
+        frames = Frames(config.frames / "train")
+        rng = np.random.default_rng([config.seed, step])  # the same order in every process, which each takes its part of
+        order = rng.permutation(len(frames))[: len(frames) // config.batch * config.batch].reshape(-1, config.batch)
+        if len(order) == 0:
+            raise ValueError(f"{len(frames)} frames do not fill one batch of {config.batch}")
+        for row in order:
+            own = row[rank * size : (rank + 1) * size]
+            rng = np.random.default_rng([config.seed, step, rank, 1])
+            pairs = [augment(frames.image(i), {name: frames.label[name][i] for name in FIELDS}, rng, config.augment) for i in own]
+            images = torch.from_numpy(np.stack([image for image, _ in pairs]))
+            labels = {name: torch.from_numpy(np.stack([np.asarray(label[name]) for _, label in pairs])) for name in FIELDS}
+            labels["usable"] = labels["usable"].float()
+            yield images, labels
+            step += 1
+
+
+def learning_rate(step: int, config: TrainConfig) -> float:
+    """Linear warm-up, then half a cosine to a hundredth."""
+    if step < config.warmup:
+        return config.rate * (step + 1) / config.warmup
+    done = min((step - config.warmup) / max(config.steps - config.warmup, 1), 1.0)
+    return config.rate * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * done)))
+
+
+def average_gradients(network: torch.nn.Module, processes: int) -> None:
+    if processes == 1:
+        return
+    parameters = [p for p in network.parameters() if p.grad is not None]
+    flat = torch.cat([p.grad.reshape(-1) for p in parameters])  # type: ignore[union-attr]
+    dist.all_reduce(flat)
+    flat /= processes
+    at = 0
+    for p in parameters:
+        p.grad = flat[at : at + p.numel()].view_as(p)
+        at += p.numel()
+
+
+def update_average(average: torch.nn.Module, network: torch.nn.Module, step: int, decay: float) -> None:
+    decay = min(decay, (step + 1) / (step + 10))  # a young average follows quickly
+    with torch.no_grad():
+        for a, n in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+            if a.dtype.is_floating_point:
+                a.lerp_(n, 1 - decay)
+            else:
+                a.copy_(n)
+
+
+def evaluate(network: PerceptionNetwork, folder: Path, limit: int) -> dict[str, float]:
+    """Metrics on a folder's frames, evenly picked, as the pilot would decode them."""
+    frames, score = Frames(folder), Score()
+    exported = Exported(network).eval()
+    with torch.no_grad():
+        for i in np.unique(np.linspace(0, len(frames) - 1, min(limit, len(frames))).astype(int)):
+            image = torch.from_numpy(frames.image(i))[None]
+            outputs = exported(image, torch.from_numpy(frames.label["route"][i])[None])
+            named = {name: value[0].numpy() for name, value in zip(heads.OUTPUTS, outputs, strict=True)}
+            score.add(decode(named, 0.0, model_camera(), "front", Config()), {name: frames.label[name][i] for name in FIELDS})
+    return score.summary()
+
+
+def export(network: PerceptionNetwork, path: Path, about: dict[str, str]) -> None:
+    """Write the ONNX file at once, with what it is in its metadata."""
+    import onnx
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part.onnx")
+    example = (torch.zeros(1, *(256, 512, 3), dtype=torch.uint8), torch.zeros(1, heads.ROUTE_SIZE))
+    plain = copy.deepcopy(network).to(memory_format=torch.contiguous_format)
+    torch.onnx.export(
+        Exported(plain).eval(), example, str(part), input_names=list(heads.INPUTS), output_names=list(heads.OUTPUTS), dynamo=False, opset_version=17
+    )
+    model = onnx.load(str(part))
+    for key, value in ({"nanopilot_heads": heads.VERSION} | about).items():
+        model.metadata_props.add(key=key, value=value)
+    onnx.save(model, str(part))
+    part.rename(path)
+
+
+def save(config: TrainConfig, step: int, seconds: float, network: PerceptionNetwork, average: PerceptionNetwork, optimiser: torch.optim.Optimizer) -> None:
+    """The checkpoint, and the averaged network as ONNX."""
+    config.out.mkdir(parents=True, exist_ok=True)
+    state = {
+        "step": step, "seconds": seconds, "config": asdict(config), "network": network.state_dict(), "average": average.state_dict(),
+        "optimiser": optimiser.state_dict(),
+    }  # fmt: skip
+    part = config.out / "checkpoint.part"
+    torch.save(state, part)
+    part.rename(config.out / "checkpoint.pt")
+    about = {"step": str(step), "train_seconds": f"{seconds:.0f}", "config": json.dumps(asdict(config), default=str)}
+    export(average, config.out / "perception.onnx", about)
+
+
+def train(rank: int, config: TrainConfig) -> None:
+    """One process's work. Process 0 also prints, evaluates and saves."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    torch.manual_seed(config.seed)
+    network = PerceptionNetwork(config.network).to(memory_format=torch.channels_last)
+    average = copy.deepcopy(network).eval()
+    decayed = [p for p in network.parameters() if p.ndim > 1]
+    other = [p for p in network.parameters() if p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": other, "weight_decay": 0.0}]
+    optimiser = torch.optim.AdamW(groups, lr=config.rate, betas=(0.9, 0.99))
+    step, before = 0, 0.0
+    if (config.out / "checkpoint.pt").exists():
+        state = torch.load(config.out / "checkpoint.pt", weights_only=False)
+        network.load_state_dict(state["network"])
+        average.load_state_dict(state["average"])
+        optimiser.load_state_dict(state["optimiser"])
+        step, before = state["step"], state["seconds"]
+        if rank == 0:
+            print(f"going on from step {step} ({before / 60:.0f} min trained)", flush=True)
+
+    begin = saved = monotonic()
+    running: dict[str, float] = {}
+    network.train()
+    for images, labels in batches(config, rank, step):
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(step, config)
+        losses = all_losses(network(normalise(images), labels["route"]), labels, model_camera().x)
+        loss = total(losses)
+        optimiser.zero_grad()
+        loss.backward()
+        average_gradients(network, config.processes)
+        norm = torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip)
+        if torch.isfinite(norm):  # all processes see the same norm
+            optimiser.step()
+        update_average(average, network, step, config.ema)
+        step += 1
+
+        seconds = monotonic() - begin
+        stop = torch.tensor(float(step >= config.steps or seconds > config.hours * 3600))
+        if config.processes > 1:
+            dist.broadcast(stop, 0)
+        if rank == 0:
+            for name, value in losses.items():
+                running[name] = running.get(name, float(value)) * 0.95 + float(value) * 0.05
+            if step % PRINT_EVERY == 0:
+                text = " ".join(f"{name} {value:.3f}" for name, value in running.items())
+                print(f"step {step} {before + seconds:.0f} s lr {learning_rate(step, config):.5f} | {text}", flush=True)
+            if stop or monotonic() - saved > SAVE_EVERY:
+                saved = monotonic()
+                save(config, step, before + seconds, network, average, optimiser)
+                report = evaluate(average, config.frames / "tune", config.tune_frames if stop else 120)
+                print(f"tune at step {step}: " + " ".join(f"{name} {value:.3f}" for name, value in report.items()), flush=True)
+                with (config.out / "metrics.jsonl").open("a") as file:
+                    file.write(json.dumps({"step": step, "seconds": before + seconds} | report) + "\n")
+        if stop:
+            return
+
+
+def _process(rank: int, config: TrainConfig, meeting: str) -> None:
+    if config.processes > 1:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+        dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=config.processes, timeout=timedelta(minutes=15))
+    train(rank, config)
+    if config.processes > 1:
+        dist.destroy_process_group()
+
+
+def main(config: TrainConfig) -> None:
+    """Train until the steps or the hours are done."""
+    if config.batch % config.processes:
+        raise ValueError(f"a batch of {config.batch} does not divide among {config.processes} processes")
+    with tempfile.TemporaryDirectory() as folder:
+        torch.multiprocessing.spawn(_process, (config, f"{folder}/meeting"), nprocs=config.processes)
+
+
+if __name__ == "__main__":
+    import tyro
+
+    main(tyro.cli(TrainConfig))

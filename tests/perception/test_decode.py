@@ -1,0 +1,113 @@
+"""Decoding against geometry: tensors made from a known road and known cars must give them back in metres."""
+
+import numpy as np
+import pytest
+
+from nanopilot.geometry import image_from_vehicle, model_camera
+from nanopilot.messages import Kind, SceneClass
+from nanopilot.perception import Config, decode, heads
+from nanopilot.perception.decode import free_distance, lane_lines, objects
+
+CAMERA = model_camera()
+
+
+def empty() -> dict[str, np.ndarray]:
+    rows = (len(heads.SIDES), len(heads.ROWS))
+    return {
+        "scene": np.full(heads.SCENE_SHAPE, SceneClass.SKY, np.uint8),
+        "lane_u": np.zeros(rows, np.float32),
+        "lane_exists": np.zeros(rows, np.float32),
+        "lane_scale": np.ones(rows, np.float32),
+        "path": np.zeros((heads.PATH_POINTS, 2), np.float32),
+        "path_std": np.ones(heads.PATH_POINTS, np.float32),
+        "heat": np.zeros((len(heads.KINDS), *heads.GRID_SHAPE), np.float32),
+        "box": np.zeros((len(heads.BOX_CHANNELS), *heads.GRID_SHAPE), np.float32),
+        "confidence": np.float32(0.9),
+    }
+
+
+def test_a_line_1_75_m_to_the_left_is_lifted_to_1_75_m_to_the_left() -> None:
+    out = empty()
+    depth = CAMERA.z * CAMERA.fy / (heads.ROWS - CAMERA.cy)  # textbook: similar triangles below the horizon
+    out["lane_u"][1] = CAMERA.cx - CAMERA.fx * 1.75 / depth
+    out["lane_exists"][1] = 0.9
+    (line,) = lane_lines(out["lane_u"], out["lane_exists"], out["lane_scale"], CAMERA, Config())
+    assert line.side == -1
+    assert line.probability == pytest.approx(0.9)
+    np.testing.assert_allclose(line.points[:, 1], 1.75, atol=1e-3)
+    np.testing.assert_allclose(line.points[:, 0], CAMERA.x + depth[::-1], rtol=1e-4)
+    assert (np.diff(line.points[:, 0]) > 0).all()
+    np.testing.assert_allclose(line.y_std[-1], depth[0] / CAMERA.fx, rtol=0.05)  # 1 px there
+
+
+def test_rows_that_do_not_exist_make_no_line() -> None:
+    out = empty()
+    out["lane_exists"][2, -3:] = 0.9  # three rows are too few
+    assert lane_lines(out["lane_u"], out["lane_exists"], out["lane_scale"], CAMERA, Config()) == ()
+
+
+def place(out: dict[str, np.ndarray], x: float, y: float, yaw: float, score: float, kind: int = 0) -> tuple[int, int]:
+    """Write a 4.5 x 1.8 m object as training teaches it; gives its cell."""
+    foot, depth = image_from_vehicle(CAMERA, np.array([[x, y, 0.0]]))
+    u, half = foot[0, 0], CAMERA.fx * 0.9 / depth[0]
+    v = foot[0, 1] - half
+    column, row = (int(round((c - 3.5) / heads.GRID_STRIDE)) for c in (u, v))
+    centre = np.array([column, row]) * heads.GRID_STRIDE + 3.5
+    bearing = np.arctan2(y - CAMERA.y, x - CAMERA.x)
+    out["heat"][kind, row, column] = score
+    box = np.array([centre[0] - (u - half), centre[1] - (v - half), u + half - centre[0], v + half - centre[1]]) / heads.GRID_STRIDE
+    rest = [np.log(np.hypot(x - CAMERA.x, y)), np.log(0.05), (u - centre[0]) / heads.GRID_STRIDE]
+    out["box"][:, row, column] = [*box, *rest, np.sin(yaw - bearing), np.cos(yaw - bearing), np.log(4.5), np.log(1.8)]
+    return row, column
+
+
+@pytest.mark.parametrize(("x", "y", "yaw"), [(12.0, 0.0, 0.0), (20.0, 8.0, 3.0), (35.0, -15.0, -1.5), (60.0, 3.0, 0.1)])
+def test_an_object_comes_back_where_it_was_put(x: float, y: float, yaw: float) -> None:
+    out = empty()
+    place(out, x, y, yaw, 0.8)
+    (found,) = objects(out["heat"], out["box"], CAMERA, Config())
+    np.testing.assert_allclose(found.position, (x, y), atol=0.02)
+    assert found.kind is Kind.VEHICLE
+    assert found.yaw == pytest.approx(yaw, abs=1e-3)
+    assert (found.length, found.width) == pytest.approx((4.5, 1.8), rel=1e-4)
+    assert found.distance_std == pytest.approx(0.05 * np.sqrt(2) * found.distance, rel=1e-4)
+
+
+def test_of_two_boxes_on_one_car_the_surer_stays() -> None:
+    out = empty()
+    place(out, 12.0, 0.0, 0.0, 0.9)
+    row, column = place(out, 12.0, 0.0, 0.0, 0.9)
+    out["heat"][0, row, column + 2] = 0.5
+    out["box"][:, row, column + 2] = out["box"][:, row, column]
+    out["box"][[0, 2], row, column + 2] += (2, -2)  # the same sides, told from two cells to the right
+    (found,) = objects(out["heat"], out["box"], CAMERA, Config())
+    assert found.score == pytest.approx(0.9)
+
+
+def test_free_distance_ends_where_the_road_ends() -> None:
+    scene = np.full(heads.SCENE_SHAPE, SceneClass.SKY, np.uint8)
+    first_free = 40  # rows 40.. are road: v of their upper row is 161.5
+    scene[first_free:] = SceneClass.ROAD
+    scene[:, :10] = SceneClass.NATURE
+    free = free_distance(scene, CAMERA, Config())
+    v = first_free * heads.SCENE_STRIDE + 1.5
+    depth = CAMERA.z * CAMERA.fy / (v - CAMERA.cy)
+    assert free[64] == pytest.approx(depth, rel=0.01)
+    assert (free[:10] == 0).all()
+
+
+@pytest.mark.parametrize("broken", ["path", "box", "lane_u", "confidence"])
+def test_a_number_that_is_none_makes_the_percept_invalid(broken: str) -> None:
+    out = empty()
+    out[broken] = np.full_like(out[broken], np.nan)
+    percept = decode(out, 1.0, CAMERA, "front", Config())
+    assert not percept.valid
+    assert percept.path is None and percept.lanes == () and percept.objects == ()
+
+
+def test_low_confidence_says_nothing_else() -> None:
+    out = empty()
+    place(out, 12.0, 0.0, 0.0, 0.9)
+    out["confidence"] = np.float32(0.2)
+    percept = decode(out, 1.0, CAMERA, "front", Config())
+    assert (percept.valid, percept.objects, percept.t) == (False, (), 1.0)

@@ -1,0 +1,104 @@
+"""The ST graph against situations whose answer plain geometry gives."""
+
+import numpy as np
+import pytest
+from closed_loop import CAR
+
+from nanopilot.geometry import resample
+from nanopilot.messages import PATH_ARC, Kind, Track
+from nanopilot.planning.conflicts import ConflictConfig, assess
+from nanopilot.planning.longitudinal import LongitudinalConfig
+from nanopilot.planning.path import smooth
+
+TIMES = np.arange(31) * 0.2
+STRAIGHT = smooth(np.stack([PATH_ARC, 0 * PATH_ARC], -1))
+NOSE = CAR.length - CAR.rear_overhang
+GAPS, CONFIG = LongitudinalConfig(), ConflictConfig()
+
+
+def track(x, y, course, speed, id=1, acceleration=0.0, kind=Kind.VEHICLE, length=4.5, width=1.8, probability=1.0, yaw_rate=0.0):
+    vx, vy = speed * np.cos(course), speed * np.sin(course)
+    return Track(id, kind, x, y, course, vx, vy, acceleration, yaw_rate, 0.2, 0.2, length, width, 3.0, 0.0, probability)
+
+
+def judge(*tracks, speed=8.0, waiting=0.0, yielding=(), path=STRAIGHT):
+    return assess(path, tracks, TIMES, speed * TIMES, CAR, waiting, yielding, GAPS, CONFIG)
+
+
+def free(verdict):
+    return all(np.isinf(b).all() for b in (verdict.bounds.gap, verdict.bounds.stop, verdict.bounds.object))
+
+
+def test_a_lead_bounds_us_by_its_rear_moving_with_it():
+    verdict = judge(track(30.0, 0.0, 0.0, 5.0))
+    assert verdict.lead_id == 1
+    assert verdict.bounds.gap == pytest.approx(30 - 2.25 + 5 * TIMES - NOSE - 4.0)
+    assert verdict.bounds.lead_speed == pytest.approx(5.0)
+
+
+def test_a_braking_lead_is_expected_to_brake_on_for_a_while():
+    now, braking = judge(track(30.0, 0.0, 0.0, 8.0)), judge(track(30.0, 0.0, 0.0, 8.0, acceleration=-4.0))
+    assert braking.bounds.lead_speed[-1] == pytest.approx(8.0 - 4.0 * CONFIG.lead_braking_time)
+    assert braking.bounds.gap[-1] < now.bounds.gap[-1]
+
+
+def test_of_two_leads_the_nearer_counts():
+    assert judge(track(30.0, 0.0, 0.0, 5.0, id=7), track(45.0, 0.0, 0.0, 2.0, id=8)).lead_id == 7
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        track(40.0, 3.5, np.pi, 8.0),  # oncoming in its lane
+        track(15.0, -3.5, 0.0, 5.0),  # beside us, our way
+        track(-10.0, 0.0, 0.0, 12.0),  # behind
+        track(30.0, 8.0, -np.pi / 2, 0.0),  # waits at the side
+        track(30.0, 12.0, np.pi / 2, 6.0),  # drives away
+        track(30.0, 0.0, 0.0, 0.0, probability=0.1),  # hardly exists
+        track(10.0, 40.0, -np.pi / 2, 6.0),  # comes long after us
+        track(4.0, -3.5, 0.0, 3.0),  # beside our nose
+    ],
+)
+def test_who_is_not_in_the_way_does_not_bound_us(other):
+    assert free(judge(other))
+
+
+def test_who_crosses_before_us_is_yielded_to_until_it_has_cleared():
+    verdict = judge(track(24.0, -14.0, np.pi / 2, 7.0))
+    assert verdict.yields == (1,)
+    # it reaches our corridor (half 0.925 + 0.3 m, at most 0.7 m more) after (14 - 2.25 - 1.9) / 7 s and leaves by (14 + 2.25 + 1.9) / 7 s
+    held = TIMES[np.isfinite(verdict.bounds.stop)]
+    assert held[0] == 0.0 and 2.2 < held[-1] < 3.3
+    assert verdict.bounds.stop[0] == pytest.approx(24 - 0.9 - NOSE - CONFIG.yield_gap, abs=0.6)
+
+
+# at 5 m/s we have left a crossing 10 m ahead, with our tail, after (10 + 0.9 + 0.9) / 5 = 2.4 s; 1.5 s are wanted on top
+def crossing_after(seconds):
+    return track(10.0, -(7.0 * seconds + 2.25 + 0.925 + 0.3 + 0.7), np.pi / 2, 7.0)
+
+
+def test_whom_we_surely_pass_before_is_not_yielded_to_unless_we_already_do():
+    assert free(judge(crossing_after(4.2), speed=5.0))
+    assert judge(crossing_after(4.2), speed=5.0, yielding=(1,)).yields == (1,)
+
+
+def test_after_long_waiting_a_smaller_margin_is_enough():
+    assert judge(crossing_after(3.4), speed=5.0).yields == (1,)
+    assert free(judge(crossing_after(3.4), speed=5.0, waiting=10.0))
+
+
+def test_when_it_is_too_late_to_stop_we_go_if_we_can_pass_before():
+    assert free(judge(crossing_after(2.6), speed=8.0))
+
+
+def test_a_person_standing_on_the_road_is_stopped_for():
+    verdict = judge(track(30.0, 0.5, np.pi / 2, 0.0, kind=Kind.PERSON, length=0.5, width=0.5))
+    assert verdict.bounds.object[0] == pytest.approx(30 - 0.25 - NOSE - CONFIG.touch_gap, abs=0.3)
+
+
+def test_turning_left_yields_to_the_oncoming_car_that_goes_straight_on():
+    arc = np.linspace(0, np.pi / 2, 20)
+    left = np.concatenate([[[0.0, 0.0]], np.stack([12 + 10 * np.sin(arc), 10 * (1 - np.cos(arc))], -1), [[22.0, 50.0]]])
+    path = smooth(resample(left, PATH_ARC))
+    assert judge(track(45.0, 3.5, np.pi, 8.0), path=path, speed=5.0).yields == (1,)
+    assert free(judge(track(45.0, 3.5, np.pi, 0.0), path=path, speed=5.0))
