@@ -2,7 +2,7 @@
 
 In: a StaticScene and an Appearance. Out: `Ground.pool` (tile pyramids, one row each; row 0 is plain grass) and
 `Ground.table` (which row covers which 16 m square). Tiles without road or paint cost nothing: a kilometre of road
-is about 40 MB. Painted at twice the resolution and averaged, so edges and thin lines keep their true share.
+of four lanes is about 100 MB. Painted at twice the resolution and averaged, so edges and thin lines keep their true share.
 Height (kerbs) is not the ground's: kerbs are props.
 """
 
@@ -29,8 +29,11 @@ MARKING_SHARE = 0.4  # a texel with this much paint is called a marking
 BAR_WIDTH, BAR_PERIOD = 0.5, 1.0  # m, stripes of a zebra crossing (German RMS part 1)
 
 GRASS, ROAD, PAVEMENT, DIRT, CROSSING_ROAD, WHITE, YELLOW = range(7)
-MATERIAL_CLASS = np.array([SceneClass.NATURE, SceneClass.ROAD, SceneClass.PAVEMENT, SceneClass.NATURE, SceneClass.ROAD,
-                           SceneClass.MARKING, SceneClass.MARKING], np.uint8)  # fmt: skip
+WORN = np.uint8(2)  # added to a paint: its worn look
+MATERIAL_CLASS = np.array(
+    [SceneClass.NATURE, SceneClass.ROAD, SceneClass.PAVEMENT, SceneClass.NATURE, SceneClass.ROAD, SceneClass.ROAD], np.uint8
+)
+DIRT_COLOUR = (0.47, 0.38, 0.27)  # guess
 SURFACE_MATERIAL = {"road": ROAD, "parking": ROAD, "junction": ROAD, "pavement": PAVEMENT, "sidewalk": PAVEMENT, "island": PAVEMENT,
                     "grass": GRASS, "dirt": DIRT, "crossing": CROSSING_ROAD}  # fmt: skip
 MARKING_MATERIAL = {"white": WHITE, "yellow": YELLOW}
@@ -110,11 +113,14 @@ class Ground:
             for j in range(first[number, 1], last[number, 1] + 1):
                 for i in range(first[number, 0], last[number, 0] + 1):
                     self.waiting.setdefault((j, i), []).append(number)
-        self.palette = (
-            np.array([look.grass, look.asphalt, look.pavement, (0.47, 0.38, 0.27), look.asphalt, look.white_paint, look.yellow_paint]) * 255
-        )
-        self.patches = fractal(TILE_TEXELS * OVERSAMPLE, (8, 16, 32, 128, 256), look.seed + 2)
-        self.pool: UInt8[Array, "tiles texels 4"] = np.zeros((16, LEVEL_START[LEVELS], 4), np.uint8)
+        base = [look.grass, look.asphalt, look.pavement, DIRT_COLOUR, look.asphalt, look.white_paint, look.yellow_paint]
+        worn = [tuple(0.15 * np.array(c) + 0.85 * np.array(look.asphalt)) for c in base[WHITE:]]
+        self.palette: UInt8[Array, "1 256 3"] = np.zeros((1, 256, 3), np.uint8)  # by material, as cv2.LUT wants it
+        self.palette[0, : len(base + worn)] = np.round(np.array(base + worn) * 255)
+        noise = fractal(TILE_TEXELS * OVERSAMPLE, (8, 16, 32, 128, 256), look.seed + 2)
+        self.worn = (noise > np.quantile(noise, 1 - 0.7 * look.wear)).astype(np.uint8)
+        shape = (len(self.waiting) + 1, LEVEL_START[LEVELS], 4)
+        self.pool: UInt8[Array, "tiles texels 4"] = np.zeros(shape, np.uint8)  # rows not yet painted take no memory
         self.used = 0
         self._add([])
 
@@ -127,8 +133,6 @@ class Ground:
 
     def _add(self, numbers: list[int], key: tuple[int, int] = (0, 0)) -> int:
         """Paint one tile with the given shapes; gives its row in the pool."""
-        if self.used == len(self.pool):
-            self.pool = np.concatenate([self.pool, np.zeros_like(self.pool)])
         side = TILE_TEXELS * OVERSAMPLE
         material = np.zeros((side, side), np.uint8)
         corner = self.origin + np.array([key[1], key[0]]) * TILE
@@ -136,21 +140,19 @@ class Ground:
             kind, outline = self.shapes[n]
             fixed = np.round(((outline - corner) / TILE * side - 0.5) * (1 << SUBPIXEL_BITS)).astype(np.int32)
             cv2.fillPoly(material, [fixed], kind, cv2.LINE_8, SUBPIXEL_BITS)
-        colour = self.palette.astype(np.float32)[material]  # (side, side, 3)
         paint = material >= WHITE
-        if numbers and self.look.wear > 0 and paint.any():  # worn paint shows the asphalt below
-            worn = np.clip((self.patches - 1.0 + 0.75 * self.look.wear) * 6.0, 0, 0.85)[..., None]
-            colour = np.where(paint[..., None], colour + worn * (self.palette[ROAD] - colour), colour).astype(np.float32)
+        if numbers:  # worn paint shows the asphalt below
+            material = material + WORN * (paint & self.worn)
+        colour = cv2.LUT(cv2.merge([material] * 3), self.palette)  # (side, side, 3)
+        share = paint.astype(np.uint8) * np.uint8(255)
         row = self.pool[self.used]
-        share = paint.astype(np.float32)
         for level in range(LEVELS):
-            n = TILE_TEXELS >> level
+            n, stride = TILE_TEXELS >> level, OVERSAMPLE << level
             colour = cv2.resize(colour, (n, n), interpolation=cv2.INTER_AREA)
             share = cv2.resize(share, (n, n), interpolation=cv2.INTER_AREA)
-            stride = OVERSAMPLE << level
-            base = np.where(material >= WHITE, ROAD, material)[stride // 2 :: stride, stride // 2 :: stride]
+            below = np.minimum(material[stride // 2 :: stride, stride // 2 :: stride], WHITE)
             texels = row[LEVEL_START[level] : LEVEL_START[level + 1]].reshape(n, n, 4)
             texels[..., :3] = colour
-            texels[..., 3] = np.where(share >= MARKING_SHARE, SceneClass.MARKING, MATERIAL_CLASS[base])
+            texels[..., 3] = np.where(share >= 255 * MARKING_SHARE, SceneClass.MARKING, MATERIAL_CLASS[below])
         self.used += 1
         return self.used - 1

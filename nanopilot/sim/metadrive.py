@@ -94,6 +94,18 @@ def without_torch() -> Iterator[None]:
         sys.meta_path.remove(finder)
 
 
+class _NoPipes:
+    """Panda3D's list of ways to draw where it has none, without libGL and libX11: MetaDrive's log line needs a name in it."""
+
+    @staticmethod
+    def getGlobalPtr() -> type:
+        return _NoPipes
+
+    @staticmethod
+    def getPipeTypes() -> tuple[str, ...]:
+        return ("none",)
+
+
 def environment(config: WorldConfig, overrides: dict[str, Any] | None = None) -> Any:
     """MetaDrive's environment for a config; `overrides` are MetaDrive's own settings (the OpenGL camera needs some).
 
@@ -101,6 +113,7 @@ def environment(config: WorldConfig, overrides: dict[str, Any] | None = None) ->
     """
     with without_torch():
         from metadrive.engine.base_engine import BaseEngine
+        from metadrive.engine.core import engine_core
         from metadrive.engine.engine_utils import engine_initialized
         from metadrive.engine.logger import get_logger
         from metadrive.envs.metadrive_env import MetaDriveEnv
@@ -111,6 +124,8 @@ def environment(config: WorldConfig, overrides: dict[str, Any] | None = None) ->
         raise RuntimeError("MetaDrive runs one world per process: close the other one first")
     get_logger().setLevel(logging.ERROR)
     BaseEngine.try_pull_asset = staticmethod(lambda: None)
+    if not engine_core.GraphicsPipeSelection.getGlobalPtr().getPipeTypes():
+        engine_core.GraphicsPipeSelection = _NoPipes
     hold = max(1, round(TRAFFIC_PERIOD / config.step))
 
     class Traffic(PGTrafficManager):

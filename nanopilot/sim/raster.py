@@ -28,7 +28,8 @@ TEXEL = 0.0625  # m at level 0: a 15 cm line is 2.4 texels
 LEVELS = 6  # 6 cm ... 2 m
 LEVEL_START = np.cumsum([0] + [(TILE_TEXELS >> k) ** 2 for k in range(LEVELS)])  # texel offset of each level in a tile's row
 TILE_ROW = int(LEVEL_START[LEVELS])  # texels of one tile's whole pyramid
-MAX_SAMPLES = 16  # ground samples a pixel, along the ray
+MAX_SAMPLES = 12  # ground samples a pixel, along the ray
+SAMPLE_ASPECT = 2.2  # how much longer than wide the ground of one sample may be
 BLOCK = 8  # px that share one level of detail
 EVEN, ODD, LANE, HALVES = np.uint64(0x00FF00FF), np.uint64(0xFF00FF00), np.uint64(0xFFFF), np.uint64(0x7FFF7FFF7FFF7FFF)
 TONE_SCALE = 1024.0
@@ -199,8 +200,9 @@ def draw(vertices: Array, triangles: Array, spans: Array, instances: Array, keys
             gloss = palette[material, 3] * (0.25 + 0.75 * (1.0 - cosine) ** 3)
             mask, tint = int(palette[material, 5]), int(palette[material, 6])
             glow = 1.0 if mask & state else (0.5 if mask & BRAKE and state & NIGHT else 0.0)
+            dim = 0.3 if mask and glow == 0.0 and not mask & (BRAKE | NIGHT) else 1.0  # the glass of an unlit signal is dark
             for k in range(3):
-                albedo = palette[material, k] if tint < 0 else instances[n, 7 + 3 * tint + k]
+                albedo = palette[material, k] * dim if tint < 0 else instances[n, 7 + 3 * tint + k]
                 value = albedo * (light[L_AMBIENT + k] * (0.78 + 0.22 * up) + light[L_SUN_RGB + k] * lit + head)
                 if gloss > 0.0:
                     w = max(min(mirror, 1.0), 0.0)
@@ -208,7 +210,7 @@ def draw(vertices: Array, triangles: Array, spans: Array, instances: Array, keys
                     if mirror < 0.0:
                         sky = 0.25 * light[L_AMBIENT + k]
                     value += gloss * (sky - value)
-                face[count, k] = max(value, albedo * glow * 1.5)
+                face[count, k] = max(value, palette[material, k] * glow * 1.5)
             face_key[count, 0], face_key[count, 1] = keys[n, 2], keys[n, 3]
             face_key[count, 2], face_key[count, 3] = texture, int(abs(instances[n, 4]) * 977 + abs(instances[n, 6]) * 331)
             for k in range(3):
@@ -349,7 +351,7 @@ def resolve(z: Array, owner: Array, shade: Array, face: Array, face_key: Array, 
                 across = slant / focal
                 along = slant * across / camera_height  # m of ground a pixel covers, along the ray
                 sx, sy = rx * d / flat * along + drift[0], ry * d / flat * along + drift[1]
-                samples = min(max(int((along + blur) / (1.5 * across)), 1), MAX_SAMPLES)
+                samples = min(max(int((along + blur) / (SAMPLE_ASPECT * across)), 1), MAX_SAMPLES)
                 footprint = max(across, 0.5 * (along + blur) / samples)
                 level, scale = 0, 1.0
                 while level < LEVELS - 1 and footprint * scale > 1.5 * TEXEL:

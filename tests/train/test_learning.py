@@ -1,0 +1,126 @@
+"""The training code learns: eight drawn pictures to a threshold within a minute, and the same seed gives the same run."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("onnx")
+
+from nanopilot.geometry import image_from_vehicle, model_camera  # noqa: E402
+from nanopilot.messages import PATH_ARC, Frame, SceneClass  # noqa: E402
+from nanopilot.perception import Network, heads  # noqa: E402
+from nanopilot.perception.labels import FIELDS, HEADS, MAX_OBJECTS, OBJECT_FIELDS, Frames, Label, ShardWriter, lane_row_columns, scene_label  # noqa: E402
+from nanopilot.perception.metrics import Score, across  # noqa: E402
+from nanopilot.train import perception  # noqa: E402
+from nanopilot.train.augment import AugmentConfig  # noqa: E402
+from nanopilot.train.network import NetworkConfig  # noqa: E402
+
+CAMERA = model_camera()
+CONFIG = perception.TrainConfig(
+    steps=120,
+    batch=8,
+    processes=1,
+    rate=4e-3,
+    warmup=10,
+    ema=0.9,
+    network=NetworkConfig(widths=(16, 24, 32, 48), blocks=(0, 1, 1), neck=24, path_hidden=64, route_hidden=16),
+    augment=AugmentConfig(mirror=0, light=0, noise=0, blur=0, erase=0, grey=0, spoil=0, drop_route=0),
+    tune_frames=8,
+)
+
+
+def draw(k: int) -> tuple[np.ndarray, Label]:
+    """A grey road between two white lines, each picture with its own offset and bend, and one car."""
+    offset, bend = 0.2 * (k - 4), 0.004 * (k % 4 - 1.5)
+    x = np.arange(0.5, 62.0, 0.5)
+    semantic = np.full((256, 512), SceneClass.NATURE, np.uint8)
+    semantic[:96] = SceneClass.SKY
+    image = np.zeros((256, 512, 3), np.uint8)
+    image[:96], image[96:] = (120, 170, 230), (70, 120, 50)
+
+    def pixels(y: np.ndarray) -> np.ndarray:
+        uv, depth = image_from_vehicle(CAMERA, np.stack([x, y, 0 * x], -1))
+        return uv[depth > 0.5]
+
+    middle = offset + bend * x**2
+    edges = [pixels(middle + s * 1.75) for s in (1, -1)]
+    road = np.round(np.concatenate([edges[0], edges[1][::-1]])).astype(np.int32)
+    cv2.fillPoly(image, [road], (90, 90, 95))
+    cv2.fillPoly(semantic, [road], int(SceneClass.ROAD))
+    lane_u = np.full((4, len(heads.ROWS)), np.nan, np.float32)
+    for row, s, edge in ((1, 1, edges[0]), (2, -1, edges[1])):
+        cv2.polylines(image, [np.round(edge).astype(np.int32)], False, (240, 240, 240), 3)
+        lane_u[row] = lane_row_columns([np.stack([x, middle + s * 1.75], -1)], CAMERA)
+    px, py = 14.0 + 2 * k, offset + bend * (14.0 + 2 * k) ** 2
+    foot, depth = image_from_vehicle(CAMERA, np.array([[px, py, 0.0]]))
+    half = CAMERA.fx * 0.9 / depth[0]
+    box = (foot[0, 0] - half, foot[0, 1] - 1.6 * half, foot[0, 0] + half, foot[0, 1])
+    cv2.rectangle(image, (round(box[0]), round(box[1])), (round(box[2]), round(box[3])), (200, 30, 30), -1)
+    objects = np.full((MAX_OBJECTS, len(OBJECT_FIELDS)), np.nan, np.float32)
+    objects[0] = (0, *box, foot[0, 0], px, py, 0.0, np.arctan2(py, px - CAMERA.x), 4.5, 1.8, 0)
+    path = np.stack([PATH_ARC, offset + bend * PATH_ARC**2], -1).astype(np.float32)
+    return image, Label(scene_label(semantic), lane_u, path, heads.route_vector(None), objects, 1.0, np.ones(len(HEADS), bool), False, 0.0)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("frames")
+    for split in ("train", "tune"):
+        writer = ShardWriter(root / split / "toy")
+        for k in range(8):
+            writer.add(*draw(k))
+        writer.close()
+    return root
+
+
+def test_eight_pictures_are_learnt_and_the_onnx_file_says_so(folder: Path, tmp_path: Path) -> None:
+    perception.train(0, replace(CONFIG, frames=folder, out=tmp_path))
+    network, frames, score = Network(tmp_path / "perception.onnx"), Frames(folder / "train"), Score()
+    errors = []
+    for i in range(8):
+        percept = network.perceive(Frame(0.0, "front", frames.image(i)), CAMERA, None)
+        label = {name: frames.label[name][i] for name in FIELDS}
+        score.add(percept, label)
+        errors.append(np.abs(across(percept.path.points, label["path"]))[:8])  # up to 15 m
+    figures = score.summary()
+    assert np.median(errors) < 0.15
+    assert figures["line_10m_median"] < 0.15
+    assert figures["scene_iou_road"] > 0.8
+
+
+def test_the_same_seed_gives_the_same_network(folder: Path, tmp_path: Path) -> None:
+    states = []
+    for name in ("a", "b"):
+        perception.train(0, replace(CONFIG, steps=3, frames=folder, out=tmp_path / name))
+        states.append(torch.load(tmp_path / name / "checkpoint.pt", weights_only=False)["network"])
+    for key, value in states[0].items():
+        assert torch.equal(value, states[1][key]), key
+
+
+def test_a_stopped_run_goes_on_where_it_stopped(folder: Path, tmp_path: Path) -> None:
+    config = replace(CONFIG, frames=folder, out=tmp_path)
+    perception.train(0, replace(config, steps=2))
+    perception.train(0, replace(config, steps=3))
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=False)["step"] == 3
+
+
+def test_a_label_that_lacks_heads_moves_only_the_others(folder: Path) -> None:
+    from nanopilot.train.losses import all_losses
+    from nanopilot.train.network import PerceptionNetwork, normalise
+
+    torch.manual_seed(0)
+    network = PerceptionNetwork(CONFIG.network)
+    frames = Frames(folder / "train")
+    label = {name: torch.from_numpy(frames.label[name][:2]) for name in FIELDS}
+    label["usable"] = label["usable"].float()
+    label["known"] = torch.tensor([[name == "path" for name in HEADS]] * 2)
+    image = torch.from_numpy(np.stack([frames.image(0), frames.image(1)]))
+    losses = all_losses(network(normalise(image), label["route"]), label, CAMERA.x)
+    sum(losses.values()).backward()
+    assert network.path[0].weight.grad.abs().sum() > 0
+    for layer in (network.scene, network.lane, network.object, network.confidence):
+        assert layer.weight.grad is None or float(layer.weight.grad.abs().sum()) == 0.0
