@@ -22,8 +22,9 @@ from nanopilot.perception import Network, WeightsError
 
 TINT = 0.3
 SCALE = 2  # drawn larger than seen
-CLASS_COLOURS = np.array([(90, 90, 90), (128, 64, 128), (255, 255, 255), (244, 35, 232), (0, 0, 200), (220, 20, 60), (255, 120, 0), (220, 220, 0),
-                          (107, 142, 35), (70, 70, 70), (70, 130, 180)], np.uint8)  # fmt: skip  # RGB, near Cityscapes'
+CLASS_COLOURS = np.array(  # RGB, near Cityscapes'
+    [(90, 90, 90), (128, 64, 128), (255, 255, 255), (244, 35, 232), (0, 0, 200), (220, 20, 60), (255, 120, 0), (220, 220, 0),
+     (107, 142, 35), (70, 70, 70), (70, 130, 180)], np.uint8)  # fmt: skip
 LINE_COLOURS = {-2: (0, 160, 255), -1: (255, 60, 60), 1: (60, 255, 60), 2: (255, 60, 255)}
 PATH_COLOUR, BOX_COLOUR = (0, 255, 255), (255, 230, 0)
 

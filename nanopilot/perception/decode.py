@@ -44,7 +44,10 @@ def _rays(camera: CameraModel) -> tuple[Array, Array]:
     return row_points[:, 0] - camera.x, np.hypot(*ground.T).reshape(h, w)
 
 
-def lane_lines(u: Float32[Array, "4 39"], exists: Float32[Array, "4 39"], std: Float32[Array, "4 39"], camera: CameraModel, config: Config) -> tuple[LaneLine, ...]:
+Rows = Float32[Array, "4 39"]
+
+
+def lane_lines(u: Rows, exists: Rows, std: Rows, camera: CameraModel, config: Config) -> tuple[LaneLine, ...]:
     """Row-wise columns -> lines on the road, near to far."""
     depth, _ = _rays(camera)
     lines = []

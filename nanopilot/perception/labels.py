@@ -74,7 +74,7 @@ def lane_row_columns(lines: Sequence[Float[Array, "m 2"]], camera: CameraModel) 
         for (u0, v0), (u1, v1), d0, d1 in zip(pixels, pixels[1:], depth, depth[1:], strict=False):
             if min(d0, d1) < NEAR or v1 >= min(v0, highest):
                 continue
-            rows = np.flatnonzero((heads.ROWS <= min(v0, highest)) & (heads.ROWS > v1))
+            rows = np.flatnonzero((min(v0, highest) >= heads.ROWS) & (v1 < heads.ROWS))
             u = u0 + (u1 - u0) * (v0 - heads.ROWS[rows]) / (v0 - v1)
             inside = (u >= 0) & (u <= camera.width - 1)
             out[rows[inside]] = u[inside]
@@ -104,7 +104,7 @@ class ShardWriter:
         offset = np.concatenate([[0], np.cumsum([len(j) for j in self.jpegs])])
         stacked = {name: np.stack([np.asarray(getattr(label, name)) for label in self.labels]) for name in FIELDS}
         part = self.path.with_suffix(".part.npz")
-        np.savez_compressed(part, offset=offset, **stacked)
+        np.savez_compressed(part, allow_pickle=False, offset=offset, **stacked)
         part.rename(self.path.with_suffix(".npz"))
 
 

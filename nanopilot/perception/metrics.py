@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from nanopilot.geometry import model_camera
 from nanopilot.messages import PATH_ARC, Kind, Percept, SceneClass
 from nanopilot.perception import heads
 from nanopilot.perception.labels import OBJECT_FIELDS
@@ -18,12 +19,13 @@ from nanopilot.perception.labels import OBJECT_FIELDS
 Array = np.ndarray
 
 PATH_DISTANCES = (4.0, 10.0, 21.0, 40.0)  # m, of PATH_ARC
-LINE_ROWS = {10.0: 8.7, 20.0: 18.7, 30.0: 28.7}  # m ahead of the rear axle -> depth from the model camera, 1.3 m ahead of it
+LINE_DISTANCES = (10.0, 20.0, 30.0)  # m ahead of the rear axle
 LINE_TOLERANCE = 0.25  # m: a line within it at 10 m is a hit
 IOU = 0.5
+NEAR = 40.0  # m
 AT = {name: k for k, name in enumerate(OBJECT_FIELDS)}
-MODEL_HEIGHT_FOCAL, HORIZON = 1.4 * 256.0, 96.0  # depth of a row = this / (v - horizon)
-DEPTH = MODEL_HEIGHT_FOCAL / (heads.ROWS - HORIZON)
+CAMERA = model_camera()
+DEPTH = CAMERA.z * CAMERA.fy / (heads.ROWS - CAMERA.cy)  # m, of the road at each lane row
 
 
 def across(points: Array, truth: Array) -> Array:
@@ -48,7 +50,7 @@ class Score:
     """Grows frame by frame; `summary` reads it at any time."""
 
     path: list[tuple[Array, Array, bool, bool]] = field(default_factory=list)  # error (16,), stated std (16,), junction, bend
-    lines: dict[float, list[float]] = field(default_factory=lambda: {d: [] for d in LINE_ROWS})
+    lines: dict[float, list[float]] = field(default_factory=lambda: {d: [] for d in LINE_DISTANCES})
     line_hits: Array = field(default_factory=lambda: np.zeros((len(heads.SIDES), 3), int))  # found and right, found, there
     vehicles: list[tuple[float, float, float]] = field(default_factory=list)  # true distance, distance error, stated std
     bearings: list[float] = field(default_factory=list)
@@ -86,16 +88,16 @@ class Score:
         self.confusion += np.bincount(n * label["scene"].ravel().astype(int) + percept.scene.ravel(), minlength=n * n).reshape(n, n)
 
     def _lines(self, percept: Percept, truth: Array) -> None:
-        at = int(np.argmin(np.abs(DEPTH - LINE_ROWS[10.0])))
+        at = _row(LINE_DISTANCES[0])
         for k, side in enumerate(heads.SIDES):
             line = next((line for line in percept.lanes if line.side == side), None)
             u = np.full(len(heads.ROWS), np.nan)
             if line is not None:
                 rows = np.searchsorted(heads.ROWS, line.image_points[:, 1])
                 u[rows] = line.image_points[:, 0]
-            error = (u - truth[k]) * DEPTH / 256.0
-            for distance, depth in LINE_ROWS.items():
-                e = error[int(np.argmin(np.abs(DEPTH - depth)))]
+            error = (u - truth[k]) * DEPTH / CAMERA.fx
+            for distance in LINE_DISTANCES:
+                e = error[_row(distance)]
                 if np.isfinite(e):
                     self.lines[distance].append(float(e))
             found, there = np.isfinite(u[at]), np.isfinite(truth[k, at])
@@ -118,12 +120,13 @@ class Score:
                 continue
             self.claims += (1, 1)
             x, y = real[j, AT["x"]], real[j, AT["y"]]
-            distance = float(np.hypot(x - 1.3, y))
+            distance = float(np.hypot(x - CAMERA.x, y))
             self.vehicles.append((distance, car.distance - distance, car.distance_std))
-            self.bearings.append(float(np.arctan2(car.position[1], car.position[0] - 1.3) - np.arctan2(y, x - 1.3)))
+            self.bearings.append(float(abs(np.arctan2(car.position[1], car.position[0] - CAMERA.x) - np.arctan2(y, x - CAMERA.x))))
             self.yaws.append(float(abs((car.yaw - real[j, AT["yaw"]] + np.pi) % (2 * np.pi) - np.pi)))
         for j in np.flatnonzero(real[:, AT["ignore"]] == 0):
-            self.found[int(np.hypot(real[j, AT["x"]], real[j, AT["y"]]) > 40.0)] += (1, int(taken[j]))
+            far = np.hypot(real[j, AT["x"]], real[j, AT["y"]]) > NEAR
+            self.found[1 if far else 0] += (1, int(taken[j]))
 
     def summary(self) -> dict[str, float]:
         """Flat name -> figure; NaN where nothing was there to measure."""
@@ -144,14 +147,15 @@ class Score:
             out[f"line_{d:.0f}m_median"], out[f"line_{d:.0f}m_p95"] = _quantile(np.abs(errors), 0.5), _quantile(np.abs(errors), 0.95)
         for k, side in enumerate(heads.SIDES):
             right, found, there = self.line_hits[k]
-            out[f"line_f1_{side:+d}"] = 2 * right / max(found + there, 1)
+            out[f"line_f1_{side:+d}"] = float(2 * right / max(found + there, 1))
         for k, name in enumerate(("40m", "80m")):
-            out[f"vehicle_recall_{name}"], out[f"vehicle_n_{name}"] = self.found[k, 1] / max(self.found[k, 0], 1), float(self.found[k, 0])
-        out["vehicle_precision"] = self.claims[1] / max(self.claims[0], 1)
+            out[f"vehicle_recall_{name}"] = float(self.found[k, 1] / max(self.found[k, 0], 1))
+            out[f"vehicle_n_{name}"] = float(self.found[k, 0])
+        out["vehicle_precision"] = float(self.claims[1] / max(self.claims[0], 1))
         cars = np.array(self.vehicles).reshape(-1, 3)
         out["vehicle_distance_error_share"] = _quantile(np.abs(cars[:, 1]) / np.maximum(cars[:, 0], 1), 0.5)
         out["vehicle_distance_within_1std"] = float((np.abs(cars[:, 1]) < cars[:, 2]).mean()) if len(cars) else float("nan")
-        out["vehicle_bearing_rms"] = float(np.sqrt(np.mean(np.square(self.bearings)))) if self.bearings else float("nan")
+        out["vehicle_bearing_error_median"], out["vehicle_bearing_error_p95"] = _quantile(self.bearings, 0.5), _quantile(self.bearings, 0.95)
         out["vehicle_yaw_error_median"] = _quantile(self.yaws, 0.5)
         union = self.confusion.sum(0) + self.confusion.sum(1) - np.diag(self.confusion)
         seen = self.confusion.sum(1) > 0
@@ -159,9 +163,14 @@ class Score:
         out["scene_miou"] = float(iou[seen].mean()) if seen.any() else float("nan")
         out["scene_iou_road"] = float(iou[SceneClass.ROAD])
         out["scene_iou_marking"] = float(iou[SceneClass.MARKING])
-        out["usable_recall"] = self.usable[1, 1] / max(self.usable[1].sum(), 1)
-        out["unusable_recall"] = self.usable[0, 0] / max(self.usable[0].sum(), 1)
+        for k, name in enumerate(("unusable", "usable")):
+            out[f"{name}_recall"] = float(self.usable[k, k] / self.usable[k].sum()) if self.usable[k].any() else float("nan")
         return out
+
+
+def _row(distance: float) -> int:
+    """The lane row that lies nearest to a distance ahead of the rear axle."""
+    return int(np.argmin(np.abs(DEPTH - (distance - CAMERA.x))))
 
 
 def _quantile(values: Array | list[float], q: float) -> float:

@@ -37,7 +37,7 @@ class Network:
 
         path = Path(weights or WEIGHTS)
         if not path.is_file():
-            raise FileNotFoundError(f"no network weights at {path}: train them with `nanopilot train perception`, or name a file that is there")
+            raise FileNotFoundError(f"no network weights at {path}: train them with `python -m nanopilot.train.perception`, or name a file")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -49,7 +49,10 @@ class Network:
         about = self.session.get_modelmeta().custom_metadata_map
         version = about.get("nanopilot_heads")
         if version != heads.VERSION:
-            raise WeightsError(f"{path} was trained for heads version {version or 'unknown'}, this program needs {heads.VERSION}: train again or take the committed weights")
+            raise WeightsError(
+                f"{path} was trained for heads version {version or 'unknown'}, this program needs {heads.VERSION}: "
+                "train again or take the committed weights"
+            )
         self.about = about
         self.config = config
 

@@ -25,7 +25,7 @@ class BehaviourConfig:
     change_within: float = 150.0  # m before the manoeuvre
     change_until: float = 15.0  # m before it: nearer, there is no room left, guess
     straight_curvature: float = 0.02  # 1/m: no change begins in a tighter curve, guess
-    lane_probability: float = 0.5
+    lane_probability: float = 0.8  # that the next lane exists, guess
     settle_time: float = 1.0  # s between two changes, guess
     abort_before: float = 0.35  # of the change: up to there all wheels are in the old lane
     front_gap_time: float = 0.8  # s, ISO 15622 (second-hand)

@@ -49,8 +49,8 @@ def make_route(lane_map: LaneMap, roads: Sequence[Road], start: tuple[float, flo
         circle = block(road) == "O"
         if circle and not circling:
             manoeuvres.append(Manoeuvre(Turn.ROUNDABOUT, float(s - s0)))
-        elif others and not circle:
-            manoeuvres.append(Manoeuvre(_turn(by_road, previous, road, others), float(s - s0)))
+        elif others and not circle and (turn := _turn(by_road, previous, road, others)):
+            manoeuvres.append(Manoeuvre(turn, float(s - s0)))
         circling = circle
     manoeuvres.append(Manoeuvre(Turn.ARRIVE, total - s0))
     manoeuvres = [m for m in manoeuvres if m.s > 0]
@@ -64,12 +64,15 @@ def block(road: Road) -> str:
     return letters[0] if letters else "I"
 
 
-def _turn(by_road: dict[Road, list[Lane]], previous: Road, road: Road, others: list[Road]) -> Turn:
+def _turn(by_road: dict[Road, list[Lane]], previous: Road, road: Road, others: list[Road]) -> Turn | None:
+    """What to say where `others` leave too; None where the main road simply goes on past an exit."""
     bend = wrap(_heading_out(by_road[road]) - _heading_out(by_road[previous]))
     if abs(bend) > TURN_ANGLE:
         return Turn.LEFT if bend > 0 else Turn.RIGHT
     if block(road) in "XTU":  # a junction; elsewhere the road forks
         return Turn.STRAIGHT
+    if len(by_road[road]) > max(len(by_road[other]) for other in others):
+        return None
     own = by_road[road][0].centre
     _, side = project(own, *np.mean([by_road[other][-1].centre[-1] for other in others], axis=0))
     return Turn.KEEP_RIGHT if side > 0 else Turn.KEEP_LEFT

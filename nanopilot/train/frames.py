@@ -24,13 +24,13 @@ from jaxtyping import Float
 from nanopilot.geometry import child_from_parent, image_from_vehicle, model_camera, project, resample
 from nanopilot.messages import PATH_ARC, ROUTE_ARC, CameraModel
 from nanopilot.perception import heads
+from nanopilot.perception.labels import HEADS, MAX_OBJECTS, OBJECT_FIELDS, Label, ShardWriter, lane_row_columns, scene_label
 from nanopilot.sim.appearance import Appearance
 from nanopilot.sim.camera import CpuCamera
-from nanopilot.sim.lanemap import Lane, LaneMap, LanePath, at_random
+from nanopilot.sim.lanemap import Lane, LaneMap, LanePath, Road, at_random
 from nanopilot.sim.metadrive import MetaDriveWorld, WorldConfig
 from nanopilot.sim.routes import road_line
 from nanopilot.sim.scene import Actor, Render, Scene
-from nanopilot.perception.labels import HEADS, MAX_OBJECTS, OBJECT_FIELDS, Label, ShardWriter, lane_row_columns, scene_label
 
 Array = np.ndarray
 
@@ -123,7 +123,7 @@ def draw_view(lanes: LaneMap, rng: np.random.Generator) -> View:
     yaw = float(heading + rng.normal(0, YAW_STD) + (rng.normal(0, 2 * YAW_STD) if rng.random() < 0.1 else 0.0))
     x, y = centre + offset * np.array([-np.sin(heading), np.cos(heading)])
     x, y = x - CENTRE_AHEAD * np.cos(yaw), y - CENTRE_AHEAD * np.sin(yaw)
-    before = path.centre[:1] - CENTRE_AHEAD * 2 * np.array([np.cos(heading), np.sin(heading)])  # the rear axle may be behind the lane's start
+    before = path.centre[:1] - 2 * CENTRE_AHEAD * np.array([np.cos(heading), np.sin(heading)])  # the axle may be behind the lane's start
     return View((float(x), float(y), yaw), replace(path, centre=np.concatenate([before, path.centre])))
 
 
@@ -150,7 +150,8 @@ def draw_traffic(lanes: LaneMap, view: View, rng: np.random.Generator) -> tuple[
     if rng.random() < 0.45:  # a car ahead of us
         k = int(5 + 60 * rng.random() ** 1.5)
         step = view.path.centre[k + 1] - view.path.centre[k]
-        place(vehicle(), *(view.path.centre[k] + rng.normal(0, 0.2, 2)), np.arctan2(step[1], step[0]) + rng.normal(0, 0.03), rng.random() < 0.8)
+        heading = np.arctan2(step[1], step[0]) + rng.normal(0, 0.03)
+        place(vehicle(), *(view.path.centre[k] + rng.normal(0, 0.2, 2)), heading, rng.random() < 0.8)
     near = [(lane, k) for lane in lanes.lanes for k in np.flatnonzero(np.hypot(*(lane.centre - (x, y)).T) < REACH)]
     for _ in range(int(rng.integers(0, 22))):
         lane, k = near[int(rng.integers(len(near)))]
@@ -167,7 +168,7 @@ def draw_traffic(lanes: LaneMap, view: View, rng: np.random.Generator) -> tuple[
     return tuple(actors)
 
 
-def route_line(roads: dict[tuple[str, str], list[Lane]], lanes: LaneMap, view: View, rng: np.random.Generator) -> Float[Array, "16 2"] | None:
+def route_line(roads: dict[Road, list[Lane]], lanes: LaneMap, view: View, rng: np.random.Generator) -> Float[Array, "16 2"] | None:
     """What the navigation device tells of our path: road middles at ROUTE_ARC in the vehicle frame, as wrong as it is; or nothing."""
     if rng.random() < UNKNOWN_ROUTE:
         return None
@@ -199,7 +200,8 @@ def object_rows(actors: Sequence[Actor], render: Render, view: View, camera: Cam
         heading = actor.yaw - yaw
         foot, foot_depth = image_from_vehicle(camera, np.array([[px, py, 0.0]]))
         distance = np.hypot(px - camera.x, py - camera.y)
-        along, across = np.array([np.cos(heading), np.sin(heading)]) * actor.size[0] / 2, np.array([-np.sin(heading), np.cos(heading)]) * actor.size[1] / 2
+        c, s = np.cos(heading), np.sin(heading)
+        along, across = np.array([c, s]) * actor.size[0] / 2, np.array([-s, c]) * actor.size[1] / 2
         corners = np.array([(*((px, py) + a * along + b * across), z) for a in (-1, 1) for b in (-1, 1) for z in (0.0, actor.size[2])])
         outline, depth = image_from_vehicle(camera, corners)
         ignore = len(u) < MIN_PIXELS or distance > OBJECT_REACH or foot_depth[0] < 0.5
@@ -250,7 +252,7 @@ def draw_map(seed: int, views: int, path: Path) -> None:
         lanes, static = world.lane_map, world.static_scene()
     finally:
         world.close()
-    roads: dict[tuple[str, str], list[Lane]] = {}
+    roads: dict[Road, list[Lane]] = {}
     for lane in lanes.lanes:
         roads.setdefault(lane.road, []).append(lane)
     look = Appearance.from_seed(seed)
@@ -261,7 +263,8 @@ def draw_map(seed: int, views: int, path: Path) -> None:
         camera = model_camera()
         if rng.random() < JITTERED:
             pitch, roll = np.clip(rng.normal(0, ANGLE_JITTER, 2), -2 * ANGLE_JITTER, 2 * ANGLE_JITTER)
-            camera = replace(camera, pitch=float(pitch), roll=float(roll), z=camera.z + float(np.clip(rng.normal(0, HEIGHT_JITTER), -0.1, 0.1)))
+            height = camera.z + np.clip(rng.normal(0, HEIGHT_JITTER), -2 * HEIGHT_JITTER, 2 * HEIGHT_JITTER)
+            camera = replace(camera, pitch=float(pitch), roll=float(roll), z=float(height))
         actors = draw_traffic(lanes, view, rng)
         render = eye.render(Scene(static, actors, t=float(k)), camera, view.pose, speed=float(rng.uniform(0, 15)))
         shard.add(render.rgb, make_label(view, render, actors, route_line(roads, lanes, view, rng), camera))

@@ -19,7 +19,7 @@ from nanopilot.perception.labels import HEADS, OBJECT_FIELDS
 
 WEIGHTS = {
     "scene": 1.0, "lane_column": 0.5, "lane_place": 0.3, "lane_exists": 1.0,
-    "path": 1.0, "heat": 1.0, "box": 0.3, "distance": 0.5, "shape": 0.2, "confidence": 0.3,
+    "path": 1.0, "heat": 1.0, "box": 0.3, "distance": 0.5, "shape": 0.6, "confidence": 0.3,
 }  # fmt: skip  # guess, then balanced by eye so that no head's gradient dwarfs the others
 RARE = {SceneClass.MARKING: 2.0, SceneClass.PERSON: 3.0, SceneClass.CYCLIST: 3.0, SceneClass.VEHICLE: 1.5, SceneClass.SIGN: 1.5}  # guess
 HEAT_WIDTH = 0.12  # Gaussian's standard deviation as a share of the box (guess; CenterNet's lies near it)
@@ -86,7 +86,7 @@ def object_targets(objects: Float[Tensor, "b n 13"]) -> tuple[Tensor, Tensor, Te
         half = (heads.GRID_STRIDE - 1) / 2
         cu, cv = ((u0 + u1) / 2 - half) / heads.GRID_STRIDE, ((v0 + v1) / 2 - half) / heads.GRID_STRIDE
         if objects[i, n, OBJECT_FIELDS.index("ignore")] > 0:
-            a = [int(round((q - half) / heads.GRID_STRIDE)) for q in (u0, v0, u1, v1)]
+            a = [round((q - half) / heads.GRID_STRIDE) for q in (u0, v0, u1, v1)]
             mask[i, :, max(a[1], 0) : a[3] + 1, max(a[0], 0) : a[2] + 1] = 0.0
             continue
         ix, iy = min(max(round(cu), 0), w - 1), min(max(round(cv), 0), h - 1)

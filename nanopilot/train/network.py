@@ -96,7 +96,7 @@ class PerceptionNetwork(nn.Module):
         self.register_buffer("arc", torch.tensor(PATH_ARC, dtype=torch.float32))
 
     def forward(self, image: Float[Tensor, "b 3 h w"], route: Float[Tensor, "b 33"]) -> dict[str, Tensor]:
-        """Raw heads: scene logits, lane column logits with expectation, existence logit and scale, path with scale, heat logits, box, confidence logit."""
+        """Raw heads by name: logits for classes, columns, existence, heat and confidence; columns in px, path and scales in metres."""
         x4 = self.stem(image)
         x8 = self.stage8(x4)
         x16 = self.stage16(x8)

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import cv2
 import numpy as np
@@ -36,6 +37,8 @@ from nanopilot.train.network import Exported, NetworkConfig, PerceptionNetwork, 
 
 PRINT_EVERY = 50  # steps
 SAVE_EVERY = 240.0  # s
+BIG_WEIGHT = 1000  # numbers
+OPSET = 17
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,22 @@ def evaluate(network: PerceptionNetwork, folder: Path, limit: int) -> dict[str, 
     return score.summary()
 
 
+def halve(model: Any) -> None:
+    """Keep an ONNX model's big weights as float16 in the file; the runtime casts them back once, when it loads it."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    casts = []
+    for weight in model.graph.initializer:
+        if weight.data_type == TensorProto.FLOAT and np.prod(weight.dims) >= BIG_WEIGHT:
+            name = weight.name
+            small = numpy_helper.from_array(numpy_helper.to_array(weight).astype(np.float16), f"{name}_half")
+            weight.CopyFrom(small)
+            casts.append(helper.make_node("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
 def export(network: PerceptionNetwork, path: Path, about: dict[str, str]) -> None:
     """Write the ONNX file at once, with what it is in its metadata."""
     import onnx
@@ -132,17 +151,19 @@ def export(network: PerceptionNetwork, path: Path, about: dict[str, str]) -> Non
     part = path.with_suffix(".part.onnx")
     example = (torch.zeros(1, *(256, 512, 3), dtype=torch.uint8), torch.zeros(1, heads.ROUTE_SIZE))
     plain = copy.deepcopy(network).to(memory_format=torch.contiguous_format)
-    torch.onnx.export(
-        Exported(plain).eval(), example, str(part), input_names=list(heads.INPUTS), output_names=list(heads.OUTPUTS), dynamo=False, opset_version=17
-    )
+    names = {"input_names": list(heads.INPUTS), "output_names": list(heads.OUTPUTS)}
+    torch.onnx.export(Exported(plain).eval(), example, str(part), dynamo=False, opset_version=OPSET, **names)
     model = onnx.load(str(part))
+    halve(model)
     for key, value in ({"nanopilot_heads": heads.VERSION} | about).items():
         model.metadata_props.add(key=key, value=value)
     onnx.save(model, str(part))
     part.rename(path)
 
 
-def save(config: TrainConfig, step: int, seconds: float, network: PerceptionNetwork, average: PerceptionNetwork, optimiser: torch.optim.Optimizer) -> None:
+def save(
+    config: TrainConfig, step: int, seconds: float, network: PerceptionNetwork, average: PerceptionNetwork, optimiser: torch.optim.Optimizer
+) -> None:
     """The checkpoint, and the averaged network as ONNX."""
     config.out.mkdir(parents=True, exist_ok=True)
     state = {
@@ -177,6 +198,11 @@ def train(rank: int, config: TrainConfig) -> None:
         if rank == 0:
             print(f"going on from step {step} ({before / 60:.0f} min trained)", flush=True)
 
+    if step >= config.steps and rank == 0:
+        save(config, step, before, network, average, optimiser)
+        print("these steps are done already: wrote the network again", flush=True)
+    if step >= config.steps:
+        return
     begin = saved = monotonic()
     running: dict[str, float] = {}
     network.train()
@@ -208,7 +234,7 @@ def train(rank: int, config: TrainConfig) -> None:
                 saved = monotonic()
                 save(config, step, before + seconds, network, average, optimiser)
                 report = evaluate(average, config.frames / "tune", config.tune_frames if stop else 120)
-                print(f"tune at step {step}: " + " ".join(f"{name} {value:.3f}" for name, value in report.items()), flush=True)
+                print(f"tune at step {step}: {' '.join(f'{name} {value:.3f}' for name, value in report.items())}", flush=True)
                 with (config.out / "metrics.jsonl").open("a") as file:
                     file.write(json.dumps({"step": step, "seconds": before + seconds} | report) + "\n")
         if stop:

@@ -134,15 +134,15 @@ def fused(curve: RoadCurve | None, seen: Measured, dt: float, config: CurveConfi
     if curve is None:
         return RoadCurve(seen.points, seen.std, np.zeros(len(seen.std)), 0.0)
     d = offset(curve, seen)
-    prior = curve.std**2 * np.exp(dt / config.memory)
+    prior = curve.std**2 * np.where(seen.seen, np.exp(dt / config.memory), 1.0)  # what is only continued wears nothing out
     total = prior + seen.std**2
-    accepted = seen.seen & (d**2 <= config.gate**2 * total)
+    accepted = ~seen.seen | (d**2 <= config.gate**2 * total)
     gain = np.where(accepted, prior / total, 0.0)
     points = curve.points + gain[:, None] * (seen.points - curve.points)
     std = np.where(accepted, np.sqrt(gain) * seen.std, curve.std)
     if stubborn:
         return replace(curve, points=points, std=std)
-    doubt = np.where(accepted, 0.0, curve.doubt + np.where(seen.seen, dt, 0.0))
+    doubt = np.where(accepted & seen.seen, 0.0, curve.doubt + np.where(seen.seen, dt, 0.0))
     anew = seen.seen & (doubt > config.patience)
     return replace(
         curve,

@@ -51,7 +51,7 @@ def place(out: dict[str, np.ndarray], x: float, y: float, yaw: float, score: flo
     foot, depth = image_from_vehicle(CAMERA, np.array([[x, y, 0.0]]))
     u, half = foot[0, 0], CAMERA.fx * 0.9 / depth[0]
     v = foot[0, 1] - half
-    column, row = (int(round((c - 3.5) / heads.GRID_STRIDE)) for c in (u, v))
+    column, row = (round((c - 3.5) / heads.GRID_STRIDE) for c in (u, v))
     centre = np.array([column, row]) * heads.GRID_STRIDE + 3.5
     bearing = np.arctan2(y - CAMERA.y, x - CAMERA.x)
     out["heat"][kind, row, column] = score

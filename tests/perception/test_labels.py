@@ -72,7 +72,7 @@ def test_a_shard_comes_back_as_written(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_shards_says_how_to_draw_some(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="nanopilot.train.frames"):
+    with pytest.raises(FileNotFoundError, match=r"nanopilot\.train\.frames"):
         Frames(tmp_path)
 
 

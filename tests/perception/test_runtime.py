@@ -34,13 +34,13 @@ def weights(path: Path, version: str | None) -> Path:
         helper.make_node("Cast", ["image"], ["grey"], to=tensor.FLOAT),
         helper.make_node("ReduceMean", ["grey"], ["mean"], axes=[1, 2, 3], keepdims=0),
         helper.make_node("Div", ["mean", "full"], ["share"]),
-        helper.make_node("ReduceSum", ["route"], ["zero_like"], keepdims=0),
         helper.make_node("Identity", ["share"], ["confidence"]),
     ]
-    inputs = [helper.make_tensor_value_info("image", tensor.UINT8, (1, 256, 512, 3)), helper.make_tensor_value_info("route", tensor.FLOAT, (1, 33))]
-    outputs = [helper.make_tensor_value_info(name, *shapes[name]) for name in shapes]
-    outputs.append(helper.make_tensor_value_info("confidence", tensor.FLOAT, (1,)))
-    model = helper.make_model(helper.make_graph(nodes, "stand-in", inputs, outputs, initial), opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    info = helper.make_tensor_value_info
+    inputs = [info("image", tensor.UINT8, (1, 256, 512, 3)), info("route", tensor.FLOAT, (1, 33))]
+    outputs = [info(name, *shapes[name]) for name in shapes] + [info("confidence", tensor.FLOAT, (1,))]
+    graph = helper.make_graph(nodes, "stand-in", inputs, outputs, initial)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     if version:
         model.metadata_props.add(key="nanopilot_heads", value=version)
     onnx.save(model, str(path))
