@@ -78,7 +78,7 @@ def run(suite: Suite, jobs: list[Row], workers: int = 1, path: Path | None = Non
             progress.print(f"seed {job['seed']}: {row.get('error') or row.get('reason', '')}", highlight=False, markup=False)
     rows = [{k: v for k, v in done[_key(job)].items() if k not in ("suite", "commit")} for job in jobs]
     date = datetime.now(UTC).isoformat(timespec="seconds")
-    report = Report(suite.name, commit, shlex.join(sys.argv), date, machine(), rows, summarise(suite, rows))
+    report = Report(suite.name, commit, shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]), date, machine(), rows, summarise(suite, rows))
     if path:
         report.save(path)
     return report

@@ -124,9 +124,9 @@ class Score:
             self.vehicles.append((distance, car.distance - distance, car.distance_std))
             self.bearings.append(float(abs(np.arctan2(car.position[1], car.position[0] - CAMERA.x) - np.arctan2(y, x - CAMERA.x))))
             self.yaws.append(float(abs((car.yaw - real[j, AT["yaw"]] + np.pi) % (2 * np.pi) - np.pi)))
-        for j in np.flatnonzero(real[:, AT["ignore"]] == 0):
-            far = np.hypot(real[j, AT["x"]], real[j, AT["y"]]) > NEAR
-            self.found[1 if far else 0] += (1, int(taken[j]))
+        for j in np.flatnonzero(real[:, AT["ignore"]] == 0).tolist():
+            out_there = float(np.hypot(real[j, AT["x"]], real[j, AT["y"]])) > NEAR
+            self.found[int(out_there)] += (1, int(taken[j]))
 
     def summary(self) -> dict[str, float]:
         """Flat name -> figure; NaN where nothing was there to measure."""
@@ -155,7 +155,8 @@ class Score:
         cars = np.array(self.vehicles).reshape(-1, 3)
         out["vehicle_distance_error_share"] = _quantile(np.abs(cars[:, 1]) / np.maximum(cars[:, 0], 1), 0.5)
         out["vehicle_distance_within_1std"] = float((np.abs(cars[:, 1]) < cars[:, 2]).mean()) if len(cars) else float("nan")
-        out["vehicle_bearing_error_median"], out["vehicle_bearing_error_p95"] = _quantile(self.bearings, 0.5), _quantile(self.bearings, 0.95)
+        out["vehicle_bearing_error_median"] = _quantile(self.bearings, 0.5)
+        out["vehicle_bearing_error_p95"] = _quantile(self.bearings, 0.95)
         out["vehicle_yaw_error_median"] = _quantile(self.yaws, 0.5)
         union = self.confusion.sum(0) + self.confusion.sum(1) - np.diag(self.confusion)
         seen = self.confusion.sum(1) > 0

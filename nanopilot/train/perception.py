@@ -244,7 +244,8 @@ def train(rank: int, config: TrainConfig) -> None:
 def _process(rank: int, config: TrainConfig, meeting: str) -> None:
     if config.processes > 1:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-        dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=config.processes, timeout=timedelta(minutes=15))
+        patience = timedelta(minutes=15)
+        dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=config.processes, timeout=patience)
     train(rank, config)
     if config.processes > 1:
         dist.destroy_process_group()
