@@ -12,9 +12,9 @@ from pathlib import Path
 FOLDER = Path(__file__).parent.parent / "docs" / "results"
 HEAD = """# Results
 
-Made by `python dev/results.py` from the JSON reports in this folder; each report has its rows, commit, date and machine, and the command that
-made it. The number in brackets is the 95 % interval (Wilson for shares, normal for means). Seeds 1000-1099 are held out: nothing is trained or
-tuned on them. Training maps are 2000-2499, tuning maps 3000-3029, maps for perception's own figures 4000-4029.
+Made by `python dev/results.py` from the JSON reports in this folder; each report has its rows, commit, date and machine, and
+the command that made it. The number in brackets is the 95 % interval (Wilson for shares, normal for means). Seeds 1000-1099 are
+held out: nothing is trained or tuned on them. Training maps are 2000-2499, tuning maps 3000-3029, maps for perception's own figures 4000-4029.
 """
 
 
@@ -33,13 +33,15 @@ def section(path: Path) -> str:
     report = json.loads(path.read_text())
     summary = report["summary"]
     machine = ", ".join(f"{key} {value}" for key, value in report["machine"].items())
-    lines = [f"\n## {path.stem}\n", f"`{report['command']}`  \n{report['date']}, commit {report['commit']}, {machine}\n", "| | |", "|---|---|"]
+    origin = f"`{report['command']}`  \n{report['date']}, commit {report['commit']}, {machine}\n"
+    lines = [f"\n## {path.stem}\n", origin, "| | |", "|---|---|"]
     for key, value in summary.items():
         if not key.endswith("_95"):
             lines.append(f"| {key} | {cell(value, summary.get(f'{key}_interval'))} |")
-    failed = [f"{row['seed']} ({row.get('why') or row.get('reason') or row.get('error') or '?'})" for row in report["rows"] if not row.get("success")]
+    failed = [row for row in report["rows"] if not row.get("success")]
     if failed:
-        lines.append(f"\nNot passed: {'; '.join(failed)}.")
+        why = (f"{row['job']['seed']} ({row.get('why') or row.get('reason') or row.get('error') or '?'})" for row in failed)
+        lines.append(f"\nNot passed: {'; '.join(why)}.")
     return "\n".join(lines)
 
 
