@@ -14,7 +14,8 @@ HEAD = """# Results
 
 Made by `python dev/results.py` from the JSON reports in this folder; each report has its rows, commit, date and machine, and
 the command that made it. The number in brackets is the 95 % interval (Wilson for shares, normal for means). Seeds 1000-1099 are
-held out: nothing is trained or tuned on them. Training maps are 2000-2499, tuning maps 3000-3029, maps for perception's own figures 4000-4029.
+held out: nothing is trained or tuned on them. Training maps are 2000-2499, tuning maps 3000-3029, maps for perception
+figures 4000-4029.
 """
 
 

@@ -1,8 +1,9 @@
 """The network at work: one camera picture in, one Percept out, on one CPU core with ONNX Runtime.
 
 In: a Frame, the CameraModel it came from, and the route line of the last World (or None). Out: a Percept of that frame's time.
-Pictures of another camera are warped into the model camera's frame (rotation and focal length are undone; its place is kept, so
-distances hold as long as its height is given). The weights carry the version of perception.heads they were trained for.
+Pictures of another camera are warped into the model camera's frame: rotation and focal length are undone, its place is not. Lines are
+lifted with the camera's own height; path and object distances were learnt at 1.4 ± 0.1 m height, 1.3 m ahead of the rear axle.
+The weights carry the version of perception.heads they were trained for; another version is refused.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class TrainConfig:
 
     frames: Path = CACHE
     out: Path = Path("out/perception")
-    steps: int = 6000  # the cosine's length
+    steps: int = 2800  # the cosine's length
     hours: float = 24.0  # stop earlier when this much time is gone
     batch: int = 16
     processes: int = 2
