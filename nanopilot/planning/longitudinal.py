@@ -26,6 +26,8 @@ Array = np.ndarray
 class LongitudinalConfig:
     curve_lateral_acceleration: float = 1.8  # m/s², comfort: 4.2 m/s on a radius of 10 m
     unseen_curvature: float = 0.05  # 1/m: how the road may bend beyond the seen path, guess
+    turn_speed: float = 5.0  # m/s at a turn that navigation announces, before its curve is surely seen: a radius of 14 m, guess
+    turn_margin: float = 4.0  # m: navigation's turns may come so much earlier, twice its error
     comfort_acceleration: float = 2.0  # m/s², ISO 15622 allows 4 falling to 2
     comfort_deceleration: float = 2.0  # m/s², what the roll-out brakes with
     time_gap: float = 1.45  # s, ISO 15622 asks for at least 0.8
@@ -74,13 +76,14 @@ def iso_limits(speed: float) -> tuple[float, float, float]:
     return 5.0 - 1.5 * share, 4.0 - 2.0 * share, 5.0 - 2.5 * share
 
 
-def speed_table(path: Path, wanted: float, config: LongitudinalConfig) -> Float[Array, " n"]:
-    """The speed at each of the path's points from which the curves ahead can be reached braking comfortably, m/s."""
+def speed_table(path: Path, wanted: float, config: LongitudinalConfig, turn: float = np.inf) -> Float[Array, " n"]:
+    """The speed at each of the path's points from which the curves, and a turn `turn` m ahead, can be reached braking comfortably, m/s."""
     window = np.ones(3) / 3  # m: curvature is judged over three points
     bend = np.abs(np.convolve(np.pad(path.curvature, 1, mode="edge"), window, mode="valid"))
     bend[-1] = max(bend[-1], config.unseen_curvature)
     v2 = np.minimum(wanted**2, config.curve_lateral_acceleration / np.maximum(bend, 1e-4))
     slope = 2 * config.comfort_deceleration * path.s
+    v2 = np.minimum(v2, config.turn_speed**2 + np.maximum(2 * config.comfort_deceleration * (turn - config.turn_margin) - slope, 0.0))
     return np.sqrt(np.minimum.accumulate((v2 + slope)[::-1])[::-1] - slope)
 
 

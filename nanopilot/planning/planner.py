@@ -13,10 +13,12 @@ import numpy as np
 from jaxtyping import Float
 
 from nanopilot import dynamics
-from nanopilot.messages import Behaviour, Plan, VehicleModel, World
+from nanopilot.messages import Behaviour, Plan, Turn, VehicleModel, World
 from nanopilot.planning import behaviour, conflicts, lateral, longitudinal
 
 Array = np.ndarray
+
+TURNS = (Turn.LEFT, Turn.RIGHT, Turn.ROUNDABOUT)  # slowed down for on navigation's word
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,8 @@ def step(state: State, world: World, vehicle: VehicleModel, config: Config = Con
     path = behaviour.blended(line, world.speed, config.behaviour)
     times = config.step * np.arange(config.speed_steps + 1)
     wanted = world.speed_limit if line.unseen == 0 else min(world.speed_limit, config.unseen_speed)
-    table = longitudinal.speed_table(path, wanted, config.longitudinal)
+    turn = world.next_turn_distance if world.next_turn in TURNS else np.inf
+    table = longitudinal.speed_table(path, wanted, config.longitudinal, turn)
     free = longitudinal.roll_out(path, table, times, world.speed, None, config.longitudinal)
     verdict = conflicts.assess(
         path, world.tracks, times, free.s, vehicle, state.waiting, state.yields, config.longitudinal, config.conflicts
