@@ -38,7 +38,7 @@ def section(path: Path) -> str:
     lines = [f"\n## {path.stem}\n", origin, "| | |", "|---|---|"]
     for key, value in summary.items():
         if not key.endswith("_95"):
-            lines.append(f"| {key} | {cell(value, summary.get(f'{key}_interval'))} |")
+            lines.append(f"| {key} | {cell(value, summary.get(f'{key}_95'))} |")
     failed = [row for row in report["rows"] if not row.get("success")]
     if failed:
         why = (f"{row['job']['seed']} ({row.get('why') or row.get('reason') or row.get('error') or '?'})" for row in failed)
