@@ -72,9 +72,9 @@ def test_help_names_every_command_and_is_quick():
 def test_a_drive_leaves_a_log_and_a_film_and_says_where(tmp_path):
     done = call("drive", "--oracle", "--seconds", 3, "--out", tmp_path / "out")
     assert done.returncode == 1 and "did not arrive" in done.stdout and "the time is up" in done.stdout
-    log, film = tmp_path / "out" / "drive-3-7.mcap", tmp_path / "out" / "drive-3-7.mp4"
+    log, film = tmp_path / "out" / "drive-3-3000.mcap", tmp_path / "out" / "drive-3-3000.mp4"
     assert str(log) in done.stdout.replace("\n", "") and str(film) in done.stdout.replace("\n", "")
-    assert json.loads(about(log)["drive"])["seed"] == 7
+    assert json.loads(about(log)["drive"])["seed"] == 3000
     whole = list(steps(log, (SimTruth,)))
     assert len(whole) == 61
     assert {"/car", "/percept", "/world", "/plan", "/command", "/safe", "/truth", "/step", "/camera/front", "/route"} <= set(whole[-1])
@@ -85,7 +85,7 @@ def test_a_drive_leaves_a_log_and_a_film_and_says_where(tmp_path):
 
 def start_drive(tmp_path: Path) -> tuple[subprocess.Popen, Path]:
     """A drive that has its first chunk on the disk, in a session of its own as a terminal would give it."""
-    log = tmp_path / "drive-3-7.mcap"
+    log = tmp_path / "drive-3-3000.mcap"
     args = command(*SHORT, "--out", tmp_path)
     drive = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
     for _ in range(1200):
@@ -142,7 +142,7 @@ def test_a_full_disk_ends_the_drive_with_a_clear_line(tmp_path):
     done = subprocess.run(["bash", "-c", limit], capture_output=True, text=True, timeout=300)
     assert done.returncode == 2
     assert "stopped: File too large; it is readable up to" in done.stderr and "Traceback" not in done.stderr
-    assert len(list(steps(tmp_path / "drive-3-7.mcap"))) > 10
+    assert len(list(steps(tmp_path / "drive-3-3000.mcap"))) > 10
 
 
 @pytest.mark.drive
