@@ -66,7 +66,8 @@ class Pilot:
             percept = seen = plan = command = None
             fault, watch = "", Stopwatch()
             try:
-                percept = self.perceive(observation.frames[0], camera, route_line)
+                path = world.expected(world_state, observation, c.world)
+                percept = self.perceive(observation.frames[0], camera, route_line, path)
                 watch.lap("perception")
                 world_state, seen = world.step(world_state, observation, percept, c.world)
                 route_line = seen.route_line if len(seen.route_line) else None

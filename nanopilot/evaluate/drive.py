@@ -90,7 +90,7 @@ def drive(
             for camera in body.cameras:
                 log.write(f"/camera/{camera.name}/model", camera, 0.0)
             log.write("/vehicle", body.vehicle, 0.0)
-        perceive = (lambda frame, camera, route_line: oracle.percept(body.truth(), camera)) if config.oracle else None
+        perceive = (lambda frame, camera, route_line, path: oracle.percept(body.truth(), camera)) if config.oracle else None
         pilot = Pilot(body if config.route else WithoutRoute(body), pilot_config, perceive)
         start = 0.0  # the clock starts with the first step: making the world is not driving
         for record in pilot.drive():

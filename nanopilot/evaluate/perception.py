@@ -18,8 +18,9 @@ from jaxtyping import UInt8
 
 from nanopilot.geometry import model_camera
 from nanopilot.messages import Frame
-from nanopilot.perception import Network
+from nanopilot.perception import Network, heads
 from nanopilot.perception.labels import FIELDS, Frames
+from nanopilot.perception.memory import remembered
 from nanopilot.perception.metrics import Score
 
 Array = np.ndarray
@@ -32,6 +33,8 @@ RESAMPLES = 200
 class PerceptionEvaluation:
     frames: Path = Path("~/.cache/nanopilot/frames/test").expanduser()
     weights: Path | None = None
+    memory: bool = True
+    """Give a memory of the path, as wrong as in training; else none, as in a drive's first frame."""
     limit: int = 0  # frames of each shard, 0: all
     json: Path | None = None
 
@@ -64,11 +67,12 @@ def judge(config: PerceptionEvaluation) -> dict[str, dict[str, float]]:
         score = scores.setdefault(shard, Score())
         label = {name: frames.label[name][i] for name in FIELDS}
         image = frames.image(i)
-        route = label["route"][:-1].reshape(-1, 2) * 20.0 if label["route"][-1] else None
-        score.add(network.perceive(Frame(float(i), camera.name, image), camera, route), label)
+        memory = remembered(label["path"], np.random.default_rng(i))[:-1].reshape(-1, 2) * heads.MEMORY_SCALE if config.memory else None
+        route = label["route"][:-1].reshape(-1, 2) * heads.ROUTE_SCALE if label["route"][-1] else None
+        score.add(network.perceive(Frame(float(i), camera.name, image), camera, route, memory), label)
         if place % round(1 / SPOILED_SHARE) == 0:
             bad = spoiled(image, place // round(1 / SPOILED_SHARE) % 6)
-            score.add(network.perceive(Frame(float(i), camera.name, bad), camera, route), label | {"usable": 0.0})
+            score.add(network.perceive(Frame(float(i), camera.name, bad), camera, route, memory), label | {"usable": 0.0})
     whole = Score.pooled(list(scores.values())).summary()
     rng = np.random.default_rng(0)
     maps = list(scores.values())

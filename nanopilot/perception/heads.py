@@ -14,8 +14,8 @@ import numpy as np
 from nanopilot.geometry import MODEL_HEIGHT, MODEL_WIDTH
 from nanopilot.messages import PATH_ARC, ROUTE_ARC, Kind
 
-VERSION = "1"
-INPUTS = ("image", "route")
+VERSION = "2"
+INPUTS = ("image", "route", "memory")
 OUTPUTS = ("scene", "lane_u", "lane_exists", "lane_scale", "path", "path_std", "heat", "box", "confidence")
 
 SIDES = (-2, -1, 1, 2)  # messages.LaneLine.side of the four line slots
@@ -35,10 +35,23 @@ PATH_POINTS = len(PATH_ARC)
 ROUTE_POINTS = len(ROUTE_ARC)
 ROUTE_SIZE = 2 * ROUTE_POINTS + 1  # x and y of each point / ROUTE_SCALE, then 1 = a route is known
 ROUTE_SCALE = 20.0  # m
+MEMORY_SIZE = 2 * PATH_POINTS + 1  # x and y of each point of the expected path / MEMORY_SCALE, then 1 = there is one
+MEMORY_SCALE = 20.0  # m
 
 # Channels of the `box` tensor, each (32, 64): distances of the box's sides from the cell's centre in cells, then geometry.
 BOX_CHANNELS = ("left", "top", "right", "bottom", "log_distance", "log_distance_std", "foot_u", "sin", "cos", "log_length", "log_width")
 FOOT_U, SIN, COS = 6, 7, 8  # foot_u: column of the projected footprint centre less the cell's centre, in cells; yaw is relative to the ray
+
+
+def memory_vector(points: np.ndarray | None) -> np.ndarray:
+    """The network's (33,) memory input: where earlier frames put the path, at PATH_ARC in the vehicle frame now ((16, 2), m), or None."""
+    vector = np.zeros(MEMORY_SIZE, np.float32)
+    if points is not None:
+        if points.shape != (PATH_POINTS, 2):
+            raise ValueError(f"an expected path has {PATH_POINTS} points at PATH_ARC, this one has shape {points.shape}")
+        vector[:-1] = np.asarray(points, np.float32).ravel() / MEMORY_SCALE
+        vector[-1] = 1.0
+    return vector
 
 
 def route_vector(points: np.ndarray | None) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The network at work: one camera picture in, one Percept out, on one CPU core with ONNX Runtime.
 
-In: a Frame, the CameraModel it came from, and the route line of the last World (or None). Out: a Percept of that frame's time.
+In: a Frame, the CameraModel it came from, the route line of the last World, and where the world expects the path now (or None).
+Out: a Percept of that frame's time.
 Pictures of another camera are warped into the model camera's frame: rotation and focal length are undone, its place is not. Lines are
 lifted with the camera's own height; path and object distances were learnt at 1.4 ± 0.1 m height, 1.3 m ahead of the rear axle.
 The weights carry the version of perception.heads they were trained for; another version is refused.
@@ -57,16 +58,22 @@ class Network:
         self.about = about
         self.config = config
 
-    def perceive(self, frame: Frame, camera: CameraModel, route_line: Float[Array, "n 2"] | None) -> Percept:
-        """What one frame shows. Raises ValueError for a picture or a route line of the wrong shape or type."""
+    def perceive(
+        self, frame: Frame, camera: CameraModel, route_line: Float[Array, "n 2"] | None, expected: Float[Array, "16 2"] | None = None
+    ) -> Percept:
+        """What one frame shows. `expected` is the path at PATH_ARC as earlier frames leave it, in the vehicle frame now.
+
+        Raises ValueError for a picture, a route line or a path of the wrong shape or type.
+        """
         seen = canonical(camera)
         image = to_model(frame.image, camera, seen)
-        outputs = self.infer(image, heads.route_vector(route_line))
+        outputs = self.infer(image, heads.route_vector(route_line), heads.memory_vector(expected))
         return decode(outputs, frame.t, seen, camera.name, self.config)
 
-    def infer(self, image: UInt8[Array, "256 512 3"], route: Float[Array, "33"]) -> dict[str, Array]:
+    def infer(self, image: UInt8[Array, "256 512 3"], route: Float[Array, "33"], memory: Float[Array, "33"]) -> dict[str, Array]:
         """The network's raw tensors of one model-camera picture, by name, without the batch axis."""
-        outputs = self.session.run(list(heads.OUTPUTS), {"image": image[None], "route": route[None].astype(np.float32)})
+        inputs = {"image": image[None], "route": route[None].astype(np.float32), "memory": memory[None].astype(np.float32)}
+        outputs = self.session.run(list(heads.OUTPUTS), inputs)
         return {name: value[0] for name, value in zip(heads.OUTPUTS, outputs, strict=True)}
 
 

@@ -1,8 +1,10 @@
-"""The perception network in torch: one 512x256 picture and a coarse route line in, all heads out.
+"""The perception network in torch: one 512x256 picture, a coarse route line and the path expected from earlier frames in, all heads out.
 
 A small residual trunk (He et al. 2016) behind a 4x4 patch stem, dense 3x3 convolutions only (fast in training and inference
 on a CPU), a feature pyramid back to 1/8 (Lin et al. 2017), then 1x1 heads: scene at 1/4, lane lines row-wise, objects at 1/8.
 The path and the confidence are regressed from the flattened 1/32 features; the route line joins them there, and as a bias on the trunk.
+Each path point is a learned mixture of straight-on and the expected path, plus a correction: where nothing is painted the network
+can hold on to what it saw before, as a filter does, and learns from wrong expectations when not to.
 `forward` gives raw tensors for the losses; `Exported` is what ONNX holds: uint8 picture in, tensors named by perception.heads out.
 """
 
@@ -35,6 +37,7 @@ class NetworkConfig:
     path_channels: int = 16
     path_hidden: int = 192
     route_hidden: int = 64
+    memory_hidden: int = 64
 
 
 def conv(inputs: int, outputs: int, size: int, stride: int = 1, padding: int | None = None) -> nn.Sequential:
@@ -66,6 +69,8 @@ class PerceptionNetwork(nn.Module):
         self.route = nn.Sequential(nn.Linear(heads.ROUTE_SIZE, config.route_hidden), nn.ReLU(inplace=True))
         self.route_bias = nn.Linear(config.route_hidden, c32)
 
+        self.memory = nn.Sequential(nn.Linear(heads.MEMORY_SIZE, config.memory_hidden), nn.ReLU(inplace=True))
+
         self.lateral32 = nn.Conv2d(c32, config.neck, 1)
         self.lateral16 = nn.Conv2d(c16, config.neck, 1)
         self.lateral8 = nn.Conv2d(c8, config.neck, 1)
@@ -82,11 +87,11 @@ class PerceptionNetwork(nn.Module):
         cells = heads.GRID_SHAPE[0] // 4 * heads.GRID_SHAPE[1] // 4  # 8 x 16 at 1/32
         self.flat = conv(c32, config.path_channels, 1)
         self.path = nn.Sequential(
-            nn.Linear(config.path_channels * cells + config.route_hidden, config.path_hidden),
+            nn.Linear(config.path_channels * cells + config.route_hidden + config.memory_hidden + heads.MEMORY_SIZE, config.path_hidden),
             nn.ReLU(inplace=True),
             nn.Linear(config.path_hidden, config.path_hidden),
             nn.ReLU(inplace=True),
-            nn.Linear(config.path_hidden, 3 * heads.PATH_POINTS),
+            nn.Linear(config.path_hidden, 4 * heads.PATH_POINTS),
         )
         self.confidence = nn.Linear(c32, 1)
 
@@ -95,7 +100,7 @@ class PerceptionNetwork(nn.Module):
         self.register_buffer("columns", torch.tensor(heads.COLUMNS, dtype=torch.float32))
         self.register_buffer("arc", torch.tensor(PATH_ARC, dtype=torch.float32))
 
-    def forward(self, image: Float[Tensor, "b 3 h w"], route: Float[Tensor, "b 33"]) -> dict[str, Tensor]:
+    def forward(self, image: Float[Tensor, "b 3 h w"], route: Float[Tensor, "b 33"], memory: Float[Tensor, "b 33"]) -> dict[str, Tensor]:
         """Raw heads by name: logits for classes, columns, existence, heat and confidence; columns in px, path and scales in metres."""
         x4 = self.stem(image)
         x8 = self.stage8(x4)
@@ -116,16 +121,19 @@ class PerceptionNetwork(nn.Module):
         where = attention.detach()
 
         objects = self.object(self.object_hidden(up))
-        flat = torch.cat([self.flat(x32).flatten(1), wish], 1)
-        path = self.path(flat).reshape(b, heads.PATH_POINTS, 3)
+        flat = torch.cat([self.flat(x32).flatten(1), wish, self.memory(memory), memory], 1)
+        path = self.path(flat).reshape(b, heads.PATH_POINTS, 4)
         straight = torch.stack([self.arc, torch.zeros_like(self.arc)], -1)  # a network that knows nothing goes straight on
+        trust = path[..., 3:].sigmoid() * memory[:, -1:, None]
+        expected = heads.MEMORY_SCALE * memory[:, :-1].reshape(b, heads.PATH_POINTS, 2)
+        base = straight + trust * (expected - straight)
         return {
             "scene": scene,
             "lane_logits": logits,
             "lane_u": (attention * self.columns).sum(-1),
             "lane_exists": (where * lane[:, 1]).sum(-1),
             "lane_scale": (where * lane[:, 2]).sum(-1).exp().clamp(*COLUMN_SCALE_RANGE),
-            "path": straight + PATH_SCALE * path[..., :2],
+            "path": base + PATH_SCALE * path[..., :2],
             "path_scale": (path[..., 2] - 1.0).exp().clamp(*STD_RANGE),
             "heat": objects[:, : len(heads.KINDS)],
             "box": objects[:, len(heads.KINDS) :],
@@ -145,9 +153,9 @@ class Exported(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, image: UInt8[Tensor, "b h w 3"], route: Float[Tensor, "b 33"]) -> tuple[Tensor, ...]:
+    def forward(self, image: UInt8[Tensor, "b h w 3"], route: Float[Tensor, "b 33"], memory: Float[Tensor, "b 33"]) -> tuple[Tensor, ...]:
         """In the order of heads.OUTPUTS. Heat keeps local maxima only; a Laplace scale b becomes a standard deviation, b·√2."""
-        out = self.network((image.permute(0, 3, 1, 2).float() - PIXEL_MEAN) / PIXEL_STD, route)
+        out = self.network((image.permute(0, 3, 1, 2).float() - PIXEL_MEAN) / PIXEL_STD, route, memory)
         heat = out["heat"].sigmoid()
         heat = heat * (heat == F.max_pool2d(heat, 3, 1, 1)).float()
         return (

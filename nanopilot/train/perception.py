@@ -29,6 +29,7 @@ from torch import Tensor
 from nanopilot.geometry import model_camera
 from nanopilot.perception import Config, decode, heads
 from nanopilot.perception.labels import FIELDS, Frames
+from nanopilot.perception.memory import remembered
 from nanopilot.perception.metrics import Score
 from nanopilot.train.augment import AugmentConfig, augment
 from nanopilot.train.frames import CACHE
@@ -47,7 +48,7 @@ class TrainConfig:
 
     frames: Path = CACHE
     out: Path = Path("out/perception")
-    steps: int = 2800  # the cosine's length
+    steps: int = 6000  # the cosine's length
     hours: float = 24.0  # stop earlier when this much time is gone
     batch: int = 16
     processes: int = 2
@@ -77,7 +78,7 @@ def batches(config: TrainConfig, rank: int, start: int) -> Iterator[tuple[Tensor
             rng = np.random.default_rng([config.seed, step, rank, 1])
             pairs = [augment(frames.image(i), {name: frames.label[name][i] for name in FIELDS}, rng, config.augment) for i in own]
             images = torch.from_numpy(np.stack([image for image, _ in pairs]))
-            labels = {name: torch.from_numpy(np.stack([np.asarray(label[name]) for _, label in pairs])) for name in FIELDS}
+            labels = {name: torch.from_numpy(np.stack([np.asarray(label[name]) for _, label in pairs])) for name in (*FIELDS, "memory")}
             labels["usable"] = labels["usable"].float()
             yield images, labels
             step += 1
@@ -115,13 +116,14 @@ def update_average(average: torch.nn.Module, network: torch.nn.Module, step: int
 
 
 def evaluate(network: PerceptionNetwork, folder: Path, limit: int) -> dict[str, float]:
-    """Metrics on a folder's frames, evenly picked, as the pilot would decode them."""
-    frames, score = Frames(folder), Score()
+    """Metrics on a folder's frames, evenly picked, as the pilot would decode them, with a memory as wrong as in training."""
+    frames, score, rng = Frames(folder), Score(), np.random.default_rng(0)
     exported = Exported(network).eval()
     with torch.no_grad():
         for i in np.unique(np.linspace(0, len(frames) - 1, min(limit, len(frames))).astype(int)):
             image = torch.from_numpy(frames.image(i))[None]
-            outputs = exported(image, torch.from_numpy(frames.label["route"][i])[None])
+            memory = torch.from_numpy(remembered(frames.label["path"][i], rng))[None]
+            outputs = exported(image, torch.from_numpy(frames.label["route"][i])[None], memory)
             named = {name: value[0].numpy() for name, value in zip(heads.OUTPUTS, outputs, strict=True)}
             score.add(decode(named, 0.0, model_camera(), "front", Config()), {name: frames.label[name][i] for name in FIELDS})
     return score.summary()
@@ -149,7 +151,7 @@ def export(network: PerceptionNetwork, path: Path, about: dict[str, str]) -> Non
 
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part.onnx")
-    example = (torch.zeros(1, *(256, 512, 3), dtype=torch.uint8), torch.zeros(1, heads.ROUTE_SIZE))
+    example = (torch.zeros(1, *(256, 512, 3), dtype=torch.uint8), torch.zeros(1, heads.ROUTE_SIZE), torch.zeros(1, heads.MEMORY_SIZE))
     plain = copy.deepcopy(network).to(memory_format=torch.contiguous_format)
     names = {"input_names": list(heads.INPUTS), "output_names": list(heads.OUTPUTS)}
     torch.onnx.export(Exported(plain).eval(), example, str(part), dynamo=False, opset_version=OPSET, **names)
@@ -209,7 +211,7 @@ def train(rank: int, config: TrainConfig) -> None:
     for images, labels in batches(config, rank, step):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, config)
-        losses = all_losses(network(normalise(images), labels["route"]), labels, model_camera().x)
+        losses = all_losses(network(normalise(images), labels["route"], labels["memory"]), labels, model_camera().x)
         loss = total(losses)
         optimiser.zero_grad()
         loss.backward()

@@ -10,13 +10,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+from jaxtyping import Float
+
 from nanopilot.messages import CarState, Curve, Observation, Percept, World
 from nanopilot.world import lanes, localise, tracks
-from nanopilot.world.curves import RoadCurve
+from nanopilot.world.curves import RoadCurve, moved
 from nanopilot.world.lanes import LaneConfig, LaneState
 from nanopilot.world.localise import LocaliseConfig, LocaliseState
 from nanopilot.world.motion import own_motion
 from nanopilot.world.tracks import TrackConfig, Tracks
+
+Array = np.ndarray
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,15 @@ class State:
 def initial(config: Config) -> State:
     """Nothing known."""
     return State(LaneState(width=config.lanes.lane_width, width_std=config.lanes.lane_width_std), tracks.none(), LocaliseState())
+
+
+def expected(state: State, observation: Observation, config: Config) -> Float[Array, "16 2"] | None:
+    """The own path at PATH_ARC, vehicle frame now, before the observation's frame is looked at: what perception may remember."""
+    curve, car = state.lanes.path, observation.car
+    dt = observation.t - state.t
+    if curve is None or curve.probability < config.lanes.shown_probability or not 0 <= dt <= config.max_gap:
+        return None
+    return moved(curve, own_motion(state.car or car, car, dt), config.lanes.curve).points
 
 
 def step(state: State, observation: Observation, percept: Percept | None, config: Config) -> tuple[State, World]:

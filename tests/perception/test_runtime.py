@@ -37,7 +37,7 @@ def weights(path: Path, version: str | None) -> Path:
         helper.make_node("Identity", ["share"], ["confidence"]),
     ]
     info = helper.make_tensor_value_info
-    inputs = [info("image", tensor.UINT8, (1, 256, 512, 3)), info("route", tensor.FLOAT, (1, 33))]
+    inputs = [info("image", tensor.UINT8, (1, 256, 512, 3)), info("route", tensor.FLOAT, (1, 33)), info("memory", tensor.FLOAT, (1, 33))]
     outputs = [info(name, *shapes[name]) for name in shapes] + [info("confidence", tensor.FLOAT, (1,))]
     graph = helper.make_graph(nodes, "stand-in", inputs, outputs, initial)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)

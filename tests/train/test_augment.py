@@ -61,6 +61,7 @@ def test_colour_changes_leave_the_geometry_alone() -> None:
     config = AugmentConfig(mirror=0, spoil=0, light=1, noise=1, blur=1, erase=0, drop_route=0)
     before = world(1.0)
     _, label = augment(image, before, np.random.default_rng(2), config)
+    assert set(label) == set(before) | {"memory"}
     for name, value in before.items():
         np.testing.assert_array_equal(label[name], value, err_msg=name)
 

@@ -119,7 +119,7 @@ def test_a_label_that_lacks_heads_moves_only_the_others(folder: Path) -> None:
     label["usable"] = label["usable"].float()
     label["known"] = torch.tensor([[name == "path" for name in HEADS]] * 2)
     image = torch.from_numpy(np.stack([frames.image(0), frames.image(1)]))
-    losses = all_losses(network(normalise(image), label["route"]), label, CAMERA.x)
+    losses = all_losses(network(normalise(image), label["route"], torch.zeros(2, heads.MEMORY_SIZE)), label, CAMERA.x)
     sum(losses.values()).backward()
     assert network.path[0].weight.grad.abs().sum() > 0
     for layer in (network.scene, network.lane, network.object, network.confidence):
