@@ -2,7 +2,7 @@
 
 In: the path, tracks, where we would be if free. Out: Bounds on our distance over time, and why. Whoever moves along
 the path is predicted in the path's own coordinates (drivers keep their lane) and is a lead; whoever crosses is
-predicted with constant turn rate and speed, and is yielded to unless we are surely past before. Source of the graph:
+predicted on its present curve and acceleration for a while, and is yielded to unless we are surely past before. Source of the graph:
 Fan et al. 2018 (arXiv 1807.08048). It knows no priority rules, signs or lights, and it doesn't look behind us.
 """
 
@@ -28,6 +28,8 @@ FOOTPRINT = np.stack(np.meshgrid(np.linspace(-0.5, 0.5, 5), np.linspace(-0.5, 0.
 class ConflictConfig:
     """All guesses, tried in the closed-loop tests, unless another origin stands beside."""
 
+    pass_difference: float = 5.0  # m/s at most by which we pass who goes, or stands, in the next lane our way and may pull out
+    pass_distance: float = 5.0  # m between centre lines: farther aside, nobody pulls out in front of us
     side_margin: float = 0.3  # m between our side and another's
     max_extra_margin: float = 0.7  # m, for the uncertainty of who crosses
     min_probability: float = 0.3
@@ -38,13 +40,15 @@ class ConflictConfig:
     drift_time: float = 1.5  # s a sideways speed is believed to last
     cut_in_horizon: float = 3.0  # s
     crossing_horizon: float = 5.0  # s
+    turning_angle: float = 1.6  # rad: who turns has then turned into a road, and goes straight on
+    gaining_time: float = 1.5  # s that who crosses is believed to go on accelerating
     lead_braking_time: float = 1.5  # s a lead's braking is believed to last
     lead_max_braking: float = 8.0  # m/s²: more is taken for a tracking error
     joining_share: float = 0.7  # of its speed along our path: within 45 degrees of our way
     touch_gap: float = 1.0  # m to what must not be touched
     yield_gap: float = 2.0  # m before a conflict zone
     clear_time: float = 0.5  # s after it has left
-    pass_margin: float = 1.5  # s we must be gone before it comes
+    pass_margin: float = 2.0  # s we must be gone before it comes
     keep_yielding: float = 0.7  # s more for whom we already yield to
     patience: float = 6.0  # s of waiting, after which ...
     impatient_margin: float = 0.6  # s is enough
@@ -82,8 +86,7 @@ def occupancy(
     v_s = float(track.vx * tx + track.vy * ty)
     v_d = float(track.vy * tx - track.vx * ty)
     lean = wrap(track.yaw - path.yaw[k])
-    bend = path.curvature[k]
-    turns_off = abs(track.yaw_rate - bend * v_s) > config.turning_rate
+    turns_off = abs(track.yaw_rate - path.curvature[k] * v_s) > config.turning_rate
     if (
         track.kind != Kind.PERSON
         and abs(d) < config.parallel_distance
@@ -109,11 +112,20 @@ def occupancy(
     else:
         rate, course = track.yaw_rate, atan2(track.vy, track.vx)
         growing = np.minimum(track.position_std + track.velocity_std * times, config.max_extra_margin)
-    half_turn = 0.5 * rate * times
-    chord = speed * times * np.sinc(half_turn / pi)
-    middle = np.stack([track.x + chord * np.cos(course + half_turn), track.y + chord * np.sin(course + half_turn)], -1)  # (n, 2)
+    gaining = max(track.acceleration, 0.0) * (not standing)
+    gained = np.minimum(times, config.gaining_time)
+    way = speed * times + gaining * gained * (times - 0.5 * gained)
+    bend = rate / max(speed, config.standing_speed)
+    arc = np.minimum(way, config.turning_angle / max(abs(bend), 1e-6))  # it turns on the same curve, then goes straight on
+    half_turn = 0.5 * bend * arc
+    chord, on = arc * np.sinc(half_turn / pi), way - arc
+    heading = course + 2 * half_turn
+    middle = np.stack([
+        track.x + chord * np.cos(course + half_turn) + on * np.cos(heading),
+        track.y + chord * np.sin(course + half_turn) + on * np.sin(heading),
+    ], -1)  # fmt: skip  # (n, 2)
     nearest = path.locate(middle)[2]
-    along = speed * np.cos(course + 2 * half_turn - path.yaw[nearest])
+    along = (speed + gaining * gained) * np.cos(heading - path.yaw[nearest])
     gap = np.hypot(*(middle - path.xy[nearest]).T)
     near = gap < half_width + growing + hypot(track.length, track.width)
     if not near.any():
@@ -128,6 +140,22 @@ def occupancy(
     rear[near] = np.where(inside, station, np.inf).min(1)
     front[near] = np.where(inside, station, -np.inf).max(1)
     return Occupancy(there, rear, front, along, False)
+
+
+def passing_speeds(
+    path: Path, tracks: tuple[Track, ...], table: Float[Array, " m"], gaps: LongitudinalConfig, config: ConflictConfig
+) -> Float[Array, " m"]:
+    """The speed table lowered beside slow vehicles of our direction, and before them as far as comfortable braking needs."""
+    v2 = table**2
+    for track in tracks:
+        s, d, k = path.find(track.x, track.y)
+        along = float(np.dot((track.vx, track.vy), path.tangent[k]))
+        lean = wrap(track.yaw - path.yaw[k])
+        ours = track.kind != Kind.PERSON and abs(sin(lean)) < sin(config.parallel_angle) and along > -config.standing_speed
+        beside = (np.abs(path.s - s) < 0.5 * track.length) & (abs(d) < config.pass_distance) & ours
+        v2[beside] = np.minimum(v2[beside], (max(along, 0.0) + config.pass_difference) ** 2)
+    slope = 2 * gaps.comfort_deceleration * path.s
+    return np.sqrt(np.minimum.accumulate((v2 + slope)[::-1])[::-1] - slope)
 
 
 def assess(

@@ -69,6 +69,7 @@ def step(state: State, world: World, vehicle: VehicleModel, config: Config = Con
     wanted = world.speed_limit if line.unseen == 0 else min(world.speed_limit, config.unseen_speed)
     turn = world.next_turn_distance if world.next_turn in TURNS else np.inf
     table = longitudinal.speed_table(path, wanted, config.longitudinal, turn)
+    table = conflicts.passing_speeds(path, world.tracks, table, config.longitudinal, config.conflicts)
     free = longitudinal.roll_out(path, table, times, world.speed, None, config.longitudinal)
     verdict = conflicts.assess(
         path, world.tracks, times, free.s, vehicle, state.waiting, state.yields, config.longitudinal, config.conflicts

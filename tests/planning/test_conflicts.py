@@ -6,7 +6,7 @@ from closed_loop import CAR
 
 from nanopilot.geometry import resample
 from nanopilot.messages import PATH_ARC, Kind, Track
-from nanopilot.planning.conflicts import ConflictConfig, assess
+from nanopilot.planning.conflicts import ConflictConfig, assess, passing_speeds
 from nanopilot.planning.longitudinal import LongitudinalConfig
 from nanopilot.planning.path import smooth
 
@@ -102,3 +102,32 @@ def test_turning_left_yields_to_the_oncoming_car_that_goes_straight_on():
     path = smooth(resample(left, PATH_ARC))
     assert judge(track(45.0, 3.5, np.pi, 8.0), path=path, speed=5.0).yields == (1,)
     assert free(judge(track(45.0, 3.5, np.pi, 0.0), path=path, speed=5.0))
+
+
+def passing(*tracks):
+    return passing_speeds(STRAIGHT, tracks, np.full(len(STRAIGHT.s), 13.9), GAPS, CONFIG)
+
+
+@pytest.mark.parametrize("speed", [0.0, 3.0])
+def test_a_slow_neighbour_is_passed_at_a_limited_difference_reached_by_comfortable_braking(speed):
+    table = passing(track(40.0, 3.5, 0.0, speed))
+    allowed = speed + CONFIG.pass_difference
+    beside = np.abs(STRAIGHT.s - 40.0) < 2.2
+    assert table[beside] == pytest.approx(allowed)
+    before = STRAIGHT.s < 37.0
+    room = 37.75 - STRAIGHT.s[before]
+    assert table[before] == pytest.approx(np.minimum(13.9, np.sqrt(allowed**2 + 2 * GAPS.comfort_deceleration * room)), abs=0.4)
+    assert table[STRAIGHT.s > 43.0] == pytest.approx(13.9)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        track(40.0, 3.5, np.pi, 8.0),  # oncoming
+        track(40.0, 7.0, 0.0, 2.0),  # two lanes over
+        track(40.0, 3.5, 0.0, 12.0),  # hardly slower
+        track(40.0, -3.5, np.pi / 2, 0.0),  # stands across: it is no neighbour of our direction
+    ],
+)
+def test_nobody_else_slows_our_passing(other):
+    assert passing(other) == pytest.approx(13.9)

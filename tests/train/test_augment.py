@@ -1,6 +1,5 @@
 """Mirroring against geometry: the mirrored label is the label of the mirrored world; and the other changes keep their promises."""
 
-
 import numpy as np
 
 from nanopilot.geometry import image_from_vehicle, model_camera
