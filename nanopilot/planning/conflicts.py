@@ -40,6 +40,7 @@ class ConflictConfig:
     drift_time: float = 1.5  # s a sideways speed is believed to last
     cut_in_horizon: float = 3.0  # s
     crossing_horizon: float = 5.0  # s
+    certain_horizon: float = 2.0  # s: only a crossing predicted this near is worth an emergency; 14 m/s are gone in 1.75 s
     turning_angle: float = 1.6  # rad: who turns has then turned into a road, and goes straight on
     gaining_time: float = 1.5  # s that who crosses is believed to go on accelerating
     lead_braking_time: float = 1.5  # s a lead's braking is believed to last
@@ -214,8 +215,10 @@ def assess(
             else:
                 until = times <= leaves + config.clear_time
                 stop[until] = np.minimum(stop[until], zone_in - nose - config.yield_gap)
-                during = until & (times >= times[first] - config.clear_time)
-                touch[during] = np.minimum(touch[during], zone_in - nose)
+                certain = o.there & (times <= config.certain_horizon)
+                if certain.any():
+                    during = until & (times >= times[first] - config.clear_time) & (times <= config.certain_horizon)
+                    touch[during] = np.minimum(touch[during], o.rear[certain].min() - nose)
                 continue
         room = rear - nose - gaps.standstill_gap
         nearer = (room < gap) & (np.arange(n) >= since)

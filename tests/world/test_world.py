@@ -159,3 +159,24 @@ def test_a_step_with_twenty_tracks_takes_a_few_milliseconds():
         took.append(time.process_time() - start)
     assert len(now.tracks) == 20
     assert np.median(took) < 0.025
+
+
+def test_the_expected_path_is_the_known_one_moved_with_the_car_and_asks_no_percept():
+    state, _, t = driven()
+    now = observation(t + DT)
+    turning = replace(now, car=replace(now.car, yaw_rate=0.4))
+    state = replace(state, car=replace(state.car, yaw_rate=0.4))
+    path = world.expected(state, turning, CONFIG)
+    motion = own_motion(state.car, turning.car, DT)
+    true = (0.0 - motion.y) * np.cos(motion.yaw) - np.tan(motion.yaw) * path[:, 0]  # the line y = 0 seen from the moved car, small angles
+    np.testing.assert_allclose(path[:, 1], true, atol=0.03)
+    seen = world.step(state, turning, percept(t + DT), CONFIG)[0].lanes.path
+    assert np.abs(seen.points - path).max() < 2.0 and not np.array_equal(seen.points, path)
+
+
+def test_nothing_is_expected_at_first_after_a_gap_or_back_in_time():
+    state, _, t = driven()
+    assert world.expected(world.initial(CONFIG), observation(0.0), CONFIG) is None
+    assert world.expected(state, observation(t + 2 * CONFIG.max_gap), CONFIG) is None
+    assert world.expected(state, observation(t - DT), CONFIG) is None
+    assert world.expected(state, observation(t + DT), CONFIG) is not None
