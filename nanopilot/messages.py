@@ -181,8 +181,11 @@ class Kind(StrEnum):
 class SceneClass:
     """Per-pixel classes, in the order of the network's scene head and of the label files."""
 
-    NAMES = ("other", "road", "marking", "pavement", "vehicle", "person", "cyclist", "sign_or_light", "nature", "building", "sky")
-    OTHER, ROAD, MARKING, PAVEMENT, VEHICLE, PERSON, CYCLIST, SIGN, NATURE, BUILDING, SKY = range(11)
+    NAMES = (
+        "other", "road", "marking", "pavement", "vehicle", "person", "cyclist", "sign_or_light", "nature", "building", "sky",
+        "pole", "fence",
+    )  # fmt: skip
+    OTHER, ROAD, MARKING, PAVEMENT, VEHICLE, PERSON, CYCLIST, SIGN, NATURE, BUILDING, SKY, POLE, FENCE = range(13)
     IGNORE = 255
 
 

@@ -5,10 +5,11 @@ cannot label is marked in `known` and takes no part in the losses. On disk a sha
   <name>.jpgs   all pictures' JPEG bytes, one after another
   <name>.npz    `offset` (n + 1,) int64 into the .jpgs, and each Label field stacked to (n, ...)
 The .npz is written last and renamed into place, so a shard that has one is whole.
-Fields: scene (64, 128) uint8 SceneClass, 255 ignored · lane_u (4, 39) float32, the column of line heads.SIDES[k] at heads.ROWS, NaN where
-there is none · path (16, 2) float32 at PATH_ARC · route (33,) float32, see heads.route_vector · objects (40, 13) float32,
-OBJECT_FIELDS, rows of NaN after the last · usable: 1 a road picture, 0 not · known (5,) bool, in the order of HEADS · junction:
-bool, own lane unpainted here, for metrics · turn: rad, largest heading change over the path's first 25 m, for metrics.
+Fields: scene (64, 128) uint8 SceneClass, or ANY_ROAD, NOT_ROAD where a set knows no more, 255 ignored · lane_u (4, 39) float32, the
+column of line heads.SIDES[k] at heads.ROWS, NaN where there is none · path (16, 2) float32 at PATH_ARC · route (33,) float32, see
+heads.route_vector · objects (40, 13) float32, OBJECT_FIELDS, rows of NaN after the last · usable: 1 a road picture, 0 not · known (5,)
+bool, in the order of HEADS · junction: bool, own lane unpainted here, for metrics · turn: rad, largest heading change over the path's
+first 25 m, for metrics.
 """
 
 from __future__ import annotations
@@ -32,7 +33,14 @@ OBJECT_FIELDS = ("kind", "u0", "v0", "u1", "v1", "foot_u", "x", "y", "yaw", "bea
 MAX_OBJECTS = 40
 JPEG_QUALITY = 93
 NEAR = 1.0  # m of depth: nearer points are behind or beside the lens
-THIN = (SceneClass.MARKING, SceneClass.PERSON, SceneClass.CYCLIST, SceneClass.SIGN)  # classes that keep a cell with less than half of it
+NOT_ROAD, ANY_ROAD = 253, 254  # scene codes: anything but road and marking; one of the two
+THIN = (
+    SceneClass.MARKING,
+    SceneClass.PERSON,
+    SceneClass.CYCLIST,
+    SceneClass.SIGN,
+    SceneClass.POLE,
+)  # classes that keep a cell with less than half of it
 THIN_SHARE = 0.35
 
 
@@ -59,10 +67,10 @@ def scene_label(semantic: UInt8[Array, "256 512"]) -> UInt8[Array, "64 128"]:
     s = heads.SCENE_STRIDE
     h, w = heads.SCENE_SHAPE
     cells = semantic.reshape(h, s, w, s).transpose(0, 2, 1, 3).reshape(h, w, s * s)
-    share = np.stack([(cells == k).mean(-1, dtype=np.float32) for k in range(len(SceneClass.NAMES))])  # (11, h, w)
-    for k in THIN:
-        share[k] = np.where(share[k] >= THIN_SHARE, 2.0, share[k])
-    return share.argmax(0).astype(np.uint8)
+    codes = np.unique(semantic)
+    share = np.stack([(cells == code).mean(-1, dtype=np.float32) for code in codes])  # (k, h, w)
+    thin = np.isin(codes, THIN)[:, None, None] & (share >= THIN_SHARE)
+    return codes[np.where(thin, 2.0, share).argmax(0)].astype(np.uint8)
 
 
 def lane_row_columns(lines: Sequence[Float[Array, "m 2"]], camera: CameraModel) -> Float32[Array, " rows"]:

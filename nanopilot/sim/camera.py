@@ -42,8 +42,8 @@ WALLS = ((0.72, 0.66, 0.56), (0.58, 0.32, 0.25), (0.80, 0.78, 0.74), (0.62, 0.60
 ROOFS = ((0.50, 0.22, 0.15), (0.30, 0.28, 0.28), (0.40, 0.25, 0.18))
 VEHICLES = ("car", "suv", "van", "truck", "bus")
 ACTOR_CLASS = {"person": SceneClass.PERSON, "cyclist": SceneClass.CYCLIST} | dict.fromkeys(VEHICLES, SceneClass.VEHICLE)
-PROP_CLASS = {"building": SceneClass.BUILDING, "tree": SceneClass.NATURE, "bush": SceneClass.NATURE, "pole": SceneClass.OTHER,
-              "lamp": SceneClass.OTHER, "sign": SceneClass.SIGN, "light": SceneClass.SIGN, "barrier": SceneClass.OTHER,
+PROP_CLASS = {"building": SceneClass.BUILDING, "tree": SceneClass.NATURE, "bush": SceneClass.NATURE, "pole": SceneClass.POLE,
+              "lamp": SceneClass.POLE, "sign": SceneClass.SIGN, "light": SceneClass.SIGN, "barrier": SceneClass.FENCE,
               "cone": SceneClass.OTHER, "kerb": SceneClass.PAVEMENT}  # fmt: skip
 SHADOW_FORM = {"tree": "tree", "bush": "tree", "building": "box", "pole": "box", "lamp": "pole", "sign": "pole", "light": "pole",
                "barrier": "box", "cone": "pole", "kerb": "flat"}  # fmt: skip

@@ -15,13 +15,16 @@ from torch import Tensor
 
 from nanopilot.messages import SceneClass
 from nanopilot.perception import heads
-from nanopilot.perception.labels import HEADS, OBJECT_FIELDS
+from nanopilot.perception.labels import ANY_ROAD, HEADS, NOT_ROAD, OBJECT_FIELDS
 
 WEIGHTS = {
     "scene": 1.0, "lane_column": 0.5, "lane_place": 0.3, "lane_exists": 1.0,
     "path": 1.0, "heat": 1.0, "box": 0.3, "distance": 0.5, "shape": 0.6, "confidence": 0.3,
 }  # fmt: skip  # guess, then balanced by eye so that no head's gradient dwarfs the others
-RARE = {SceneClass.MARKING: 2.0, SceneClass.PERSON: 3.0, SceneClass.CYCLIST: 3.0, SceneClass.VEHICLE: 1.5, SceneClass.SIGN: 1.5}  # guess
+RARE = {
+    SceneClass.MARKING: 2.0, SceneClass.PERSON: 3.0, SceneClass.CYCLIST: 3.0, SceneClass.VEHICLE: 1.5, SceneClass.SIGN: 1.5,
+    SceneClass.POLE: 1.5,
+}  # fmt: skip  # guess
 HEAT_WIDTH = 0.12  # Gaussian's standard deviation as a share of the box (guess; CenterNet's lies near it)
 HEAT_WIDTH_MIN = 0.6  # cells
 ALONG_WEIGHT = 0.2  # of errors along the path, which steer nothing
@@ -32,14 +35,22 @@ def _mean(value: Tensor, mask: Tensor) -> Tensor:
     return (value * mask).sum() / mask.sum().clamp(min=1.0)
 
 
-def scene_loss(logits: Float[Tensor, "b 11 h w"], label: Tensor, known: Tensor) -> Tensor:
+def scene_loss(logits: Float[Tensor, "b k h w"], label: Tensor, known: Tensor) -> Tensor:
+    """Weighted cross-entropy; where a set knows only road or not road, of the sum of the classes that this may be."""
+    road = torch.zeros(len(SceneClass.NAMES), dtype=torch.bool)
+    road[[SceneClass.ROAD, SceneClass.MARKING]] = True
     weight = torch.ones(len(SceneClass.NAMES))
     for k, w in RARE.items():
         weight[k] = w
     target = torch.where(known[:, None, None], label.long(), SceneClass.IGNORE)
-    if not known.any():
-        return logits.sum() * 0.0
-    return F.cross_entropy(logits, target, weight, ignore_index=SceneClass.IGNORE)
+    one = target < len(SceneClass.NAMES)
+    logp = logits.log_softmax(1)
+    weight = torch.where(one, weight[target.where(one, 0)], (target != SceneClass.IGNORE).float())
+    right = logp.gather(1, target.where(one, 0)[:, None])[:, 0]
+    for code, group in ((ANY_ROAD, road), (NOT_ROAD, ~road)):
+        if (target == code).any():
+            right = torch.where(target == code, logp[:, group].logsumexp(1), right)
+    return -(weight * right).sum() / weight.sum().clamp(min=1.0)
 
 
 def lane_losses(out: dict[str, Tensor], u: Float[Tensor, "b 4 39"], known: Tensor) -> dict[str, Tensor]:

@@ -31,11 +31,13 @@ from nanopilot.perception import Config, decode, heads
 from nanopilot.perception.labels import FIELDS, Frames
 from nanopilot.perception.memory import remembered
 from nanopilot.perception.metrics import Score
+from nanopilot.train import real
 from nanopilot.train.augment import AugmentConfig, augment
 from nanopilot.train.frames import CACHE
 from nanopilot.train.losses import all_losses, total
 from nanopilot.train.network import Exported, NetworkConfig, PerceptionNetwork, normalise
 
+DATA = Path(os.environ.get("NANOPILOT_DATA", "../shared/data"))
 PRINT_EVERY = 50  # steps
 SAVE_EVERY = 240.0  # s
 BIG_WEIGHT = 1000  # numbers
@@ -59,6 +61,7 @@ class TrainConfig:
     clip: float = 5.0  # largest gradient norm
     seed: int = 0
     tune_frames: int = 320
+    real: float = 0.0  # share of real pictures in a batch; needs NANOPILOT_DATA
     network: NetworkConfig = field(default_factory=NetworkConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
@@ -66,6 +69,8 @@ class TrainConfig:
 def batches(config: TrainConfig, rank: int, start: int) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
     """Endless batches of this process's share: pictures (B, 256, 512, 3) uint8, labels by name. A pass sees every frame once."""
     size = config.batch // config.processes
+    looks = round(config.real * size)  # at real pictures
+    sets = by_set(real.find(DATA, "train")) if looks else []
     step = start
     while True:
         frames = Frames(config.frames / "train")
@@ -76,12 +81,26 @@ def batches(config: TrainConfig, rank: int, start: int) -> Iterator[tuple[Tensor
         for row in order:
             own = row[rank * size : (rank + 1) * size]
             rng = np.random.default_rng([config.seed, step, rank, 1])
-            pairs = [augment(frames.image(i), {name: frames.label[name][i] for name in FIELDS}, rng, config.augment) for i in own]
+            raw = [(frames.image(i), {name: frames.label[name][i] for name in FIELDS}) for i in own[looks:]]
+            raw += [real.sample(pick(sets, rng), rng) for _ in range(looks)]
+            pairs = [augment(image, label, rng, config.augment) for image, label in raw]
             images = torch.from_numpy(np.stack([image for image, _ in pairs]))
             labels = {name: torch.from_numpy(np.stack([np.asarray(label[name]) for _, label in pairs])) for name in (*FIELDS, "memory")}
             labels["usable"] = labels["usable"].float()
             yield images, labels
             step += 1
+
+
+def by_set(frames: list[real.RealFrame]) -> list[list[real.RealFrame]]:
+    """Real pictures grouped by the set they are from."""
+    return [[f for f in frames if f.set == name] for name in sorted({f.set for f in frames})]
+
+
+def pick(sets: list[list[real.RealFrame]], rng: np.random.Generator) -> real.RealFrame:
+    """Each set as often as its size's cube root: a small one must be seen often, but not by heart."""
+    share = np.cbrt([len(s) for s in sets])
+    chosen = sets[rng.choice(len(sets), p=share / share.sum())]
+    return chosen[int(rng.integers(len(chosen)))]
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:

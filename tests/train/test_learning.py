@@ -124,3 +124,17 @@ def test_a_label_that_lacks_heads_moves_only_the_others(folder: Path) -> None:
     assert network.path[0].weight.grad.abs().sum() > 0
     for layer in (network.scene, network.lane, network.object, network.confidence):
         assert layer.weight.grad is None or float(layer.weight.grad.abs().sum()) == 0.0
+
+
+def test_where_a_set_knows_only_road_or_not_the_scene_loss_is_of_the_sum_of_classes() -> None:
+    from nanopilot.perception.labels import ANY_ROAD, NOT_ROAD
+    from nanopilot.train.losses import scene_loss
+
+    n = len(SceneClass.NAMES)
+    logits = torch.randn(1, n, 2, 2, generator=torch.Generator().manual_seed(1))
+    p = logits.softmax(1)[0]
+    label = torch.tensor([[[ANY_ROAD, NOT_ROAD], [SceneClass.IGNORE, SceneClass.SKY]]], dtype=torch.uint8)
+    road = p[SceneClass.ROAD] + p[SceneClass.MARKING]
+    by_hand = -(road[0, 0].log() + (1 - road[0, 1]).log() + p[SceneClass.SKY, 1, 1].log()) / 3
+    assert scene_loss(logits, label, torch.tensor([True])).item() == pytest.approx(by_hand.item(), rel=1e-5)
+    assert scene_loss(logits, label, torch.tensor([False])).item() == 0.0
