@@ -38,6 +38,7 @@ class ConflictConfig:
     parallel_distance: float = 9.0  # m: beyond, nobody is on our road
     turning_rate: float = 0.15  # rad/s beside the road's own: it turns off
     drift_time: float = 1.5  # s a sideways speed is believed to last
+    drift_doubt: float = 0.4  # of a track's velocity_std, by which its sideways speed is believed less
     cut_in_horizon: float = 3.0  # s
     crossing_horizon: float = 5.0  # s
     certain_horizon: float = 2.0  # s: only a crossing predicted this near is worth an emergency; 14 m/s are gone in 1.75 s
@@ -94,7 +95,8 @@ def occupancy(
         and abs(sin(lean)) < sin(config.parallel_angle)
         and (standing or not turns_off)
     ):
-        v_s, v_d = (0.0, 0.0) if standing else (v_s, v_d)
+        doubt = config.drift_doubt * track.velocity_std
+        v_s, v_d = (0.0, 0.0) if standing else (v_s, max(v_d - doubt, 0.0) if v_d > 0 else min(v_d + doubt, 0.0))
         half_l = 0.5 * (track.length * abs(cos(lean)) + track.width * abs(sin(lean)))
         half_w = 0.5 * (track.width * abs(cos(lean)) + track.length * abs(sin(lean)))
         if abs(d) - half_w - abs(v_d) * config.drift_time > half_width:

@@ -35,12 +35,17 @@ class TrackConfig:
     view_far: float = 60.0  # m
     gate: float = 13.8  # squared Mahalanobis distance, 99.9 % of chi-square with 2 degrees of freedom
     position_floor: float = 0.15  # m, std of any detection's footprint
-    yaw_std: float = 0.15  # rad
+    yaw_std: float = 0.4  # rad, of a detection's yaw: the network's error on the tuning maps (median 0.37, nose and tail apart)
+    course_std: float = 0.08  # rad by which a vehicle's yaw may differ from its course, above course_speed
+    course_speed: float = 4.0  # m/s
+    turn_acceleration: float = 4.0  # m/s²: nobody turns harder than this sideways
+    turn_limit: float = 0.8  # rad/s, nor faster than this
+    unseen_turn_tau: float = 0.5  # s in which the turning and accelerating of who isn't seen fades
     size_std: float = 0.3  # m
     acceleration_along: tuple[float, ...] = (2.5, 1.0, 1.5)  # m/s² at 1 Hz bandwidth: white-acceleration intensity's root, m/s^1.5
     acceleration_across: tuple[float, ...] = (1.0, 1.0, 1.0)
     speed_prior: tuple[float, ...] = (8.0, 1.5, 5.0)  # m/s along its yaw, std at birth
-    speed_prior_across: tuple[float, ...] = (1.0, 1.5, 1.5)
+    speed_prior_across: tuple[float, ...] = (3.0, 1.5, 2.0)  # what yaw_std makes of speed_prior
     yaw_rate_prior: float = 0.3  # rad/s
     yaw_acceleration: float = 0.3  # rad/s^1.5
     flip_speed: float = 2.0  # m/s above which its velocity says where its nose is
@@ -115,6 +120,8 @@ def move(tracks: Tracks, motion: Motion, config: TrackConfig) -> Tracks:
     intensity = _oriented(along, np.array(config.acceleration_along)[tracks.kind], np.array(config.acceleration_across)[tracks.kind])
     q = np.block([[intensity * dt**3 / 3, intensity * dt**2 / 2], [intensity * dt**2 / 2, intensity * dt]])  # (n, 4, 4)
     g = np.array([[1, dt], [0, 1]])
+    fading = np.where(tracks.unseen > 0, np.exp(-dt / config.unseen_turn_tau), 1.0)
+    yaw_rate = yaw_rate * fading
     turn_q = config.yaw_acceleration**2 * np.array([[dt**3 / 3, dt**2 / 2], [dt**2 / 2, dt]])
     return replace(
         tracks,
@@ -122,6 +129,7 @@ def move(tracks: Tracks, motion: Motion, config: TrackConfig) -> Tracks:
         cov=f @ tracks.cov @ f.T + q,
         turn=np.stack([yaw + yaw_rate * dt - motion.yaw, yaw_rate], -1),
         turn_cov=g @ tracks.turn_cov @ g.T + turn_q,
+        acceleration=tracks.acceleration * fading,
         age=tracks.age + dt,
         unseen=tracks.unseen + dt,
     )
@@ -227,11 +235,16 @@ def _corrected(
     turn, turn_cov = tracks.turn.copy(), tracks.turn_cov.copy()
     nose = np.cos(turn[row, 0] - np.arctan2(mean[row, 3], mean[row, 2]))
     turn[row, 0] += np.where((speed > config.flip_speed) & (nose < 0), np.pi, 0.0)
-    innovation = np.array([o.yaw for o in objects]) - turn[row, 0]
-    innovation = (innovation + np.pi / 2) % np.pi - np.pi / 2  # nose and tail look alike
-    turn_gain = turn_cov[row][:, :, 0] / (turn_cov[row][:, 0, 0] + config.yaw_std**2)[:, None]  # (k, 2)
-    turn[row] += turn_gain * innovation[:, None]
-    turn_cov[row] -= turn_gain[:, :, None] * turn_cov[row][:, :1, :]
+    course_var = config.course_std**2 + (cov[row, 2, 2] + cov[row, 3, 3]) / np.maximum(speed, config.course_speed) ** 2
+    course_var = np.where((speed > config.course_speed) & (tracks.kind[row] != KINDS.index(Kind.PERSON)), course_var, np.inf)
+    seen_yaw = np.array([o.yaw for o in objects])
+    for yaw, var in ((seen_yaw, np.full(len(row), config.yaw_std**2)), (np.arctan2(mean[row, 3], mean[row, 2]), course_var)):
+        innovation = (yaw - turn[row, 0] + np.pi / 2) % np.pi - np.pi / 2  # nose and tail look alike
+        turn_gain = turn_cov[row][:, :, 0] / (turn_cov[row][:, 0, 0] + var)[:, None]  # (k, 2)
+        turn[row] += turn_gain * innovation[:, None]
+        turn_cov[row] -= turn_gain[:, :, None] * turn_cov[row][:, :1, :]
+    limit = np.minimum(config.turn_acceleration / np.maximum(speed, 1e-3), config.turn_limit)
+    turn[row, 1] = np.clip(turn[row, 1], -limit, limit)
 
     size, size_var = tracks.size.copy(), tracks.size_var.copy()
     size_gain = size_var[row] / (size_var[row] + config.size_std**2)
