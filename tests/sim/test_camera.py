@@ -111,7 +111,7 @@ def test_the_nearer_thing_hides_the_farther(eye: CpuCamera) -> None:
         ("tree", SceneClass.NATURE),
         ("sign", SceneClass.SIGN),
         ("light", SceneClass.SIGN),
-        ("barrier", SceneClass.OTHER),
+        ("barrier", SceneClass.FENCE),
         ("bush", SceneClass.NATURE),
     ],
 )
