@@ -44,6 +44,7 @@ class ConflictConfig:
     certain_horizon: float = 2.0  # s: only a crossing predicted this near is worth an emergency; 14 m/s are gone in 1.75 s
     turning_angle: float = 1.6  # rad: who turns has then turned into a road, and goes straight on
     gaining_time: float = 1.5  # s that who crosses is believed to go on accelerating
+    acceleration_doubt: float = 1.0  # m/s² by which accelerating and braking is believed less: the tracks' median error is 0.6
     lead_braking_time: float = 1.5  # s a lead's braking is believed to last
     lead_max_braking: float = 8.0  # m/s²: more is taken for a tracking error
     joining_share: float = 0.7  # of its speed along our path: within 45 degrees of our way
@@ -70,6 +71,7 @@ class Occupancy:
     """One track's stay in our corridor: at which times, and between which arc lengths."""
 
     there: Bool[Array, " n"]
+    surely: Bool[Array, " n"]  # even if it is where it seems to be, and nothing is added for doubt
     rear: Float[Array, " n"]
     front: Float[Array, " n"]
     along: Float[Array, " n"]  # its speed along the path, m/s
@@ -101,21 +103,23 @@ def occupancy(
         half_w = 0.5 * (track.width * abs(cos(lean)) + track.length * abs(sin(lean)))
         if abs(d) - half_w - abs(v_d) * config.drift_time > half_width:
             return None
-        braking = min(max(track.acceleration, -config.lead_max_braking), 0.0) * np.sign(v_s)  # a lead's braking, never its accelerating
+        slowing = min(max(track.acceleration + config.acceleration_doubt, -config.lead_max_braking), 0.0)  # a lead never accelerates
+        braking = slowing * np.sign(v_s)
         braked = np.minimum(times, config.lead_braking_time)
         if braking:
             braked = np.minimum(braked, abs(v_s / braking))
         along = v_s + braking * braked
         centre = s + v_s * times + braking * braked * (times - 0.5 * braked)
         side = d + v_d * np.minimum(times, config.drift_time)
-        return Occupancy(np.abs(side) - half_w < half_width, centre - half_l, centre + half_l, along, True)
+        there = np.abs(side) - half_w < half_width
+        return Occupancy(there, there, centre - half_l, centre + half_l, along, True)
 
     if standing:
         speed, rate, course, growing = 0.0, 0.0, track.yaw, np.zeros(len(times))
     else:
         rate, course = track.yaw_rate, atan2(track.vy, track.vx)
         growing = np.minimum(track.position_std + track.velocity_std * times, config.max_extra_margin)
-    gaining = max(track.acceleration, 0.0) * (not standing)
+    gaining = max(track.acceleration - config.acceleration_doubt, 0.0) * (not standing)
     gained = np.minimum(times, config.gaining_time)
     way = speed * times + gaining * gained * (times - 0.5 * gained)
     bend = rate / max(speed, config.standing_speed)
@@ -133,16 +137,18 @@ def occupancy(
     near = gap < half_width + growing + hypot(track.length, track.width)
     if not near.any():
         return None
-    there, rear, front = np.zeros(len(times), bool), np.full(len(times), np.inf), np.full(len(times), -np.inf)
+    there, surely = np.zeros(len(times), bool), np.zeros(len(times), bool)
+    rear, front = np.full(len(times), np.inf), np.full(len(times), -np.inf)
     yaw = track.yaw + 2 * half_turn[near, None]
     ahead, left = (FOOTPRINT * (track.length, track.width)).T
     corner = np.stack([np.cos(yaw) * ahead - np.sin(yaw) * left, np.sin(yaw) * ahead + np.cos(yaw) * left], -1)
     station, across, _ = path.locate(middle[near, None] + corner)  # (m, 15)
     inside = (np.abs(across) < half_width + growing[near, None]) & (station > 0) & (station < path.s[-1])
     there[near] = inside.any(1)
+    surely[near] = (inside & (np.abs(across) < half_width)).any(1)
     rear[near] = np.where(inside, station, np.inf).min(1)
     front[near] = np.where(inside, station, -np.inf).max(1)
-    return Occupancy(there, rear, front, along, False)
+    return Occupancy(there, surely, rear, front, along, False)
 
 
 def passing_speeds(
@@ -217,7 +223,7 @@ def assess(
             else:
                 until = times <= leaves + config.clear_time
                 stop[until] = np.minimum(stop[until], zone_in - nose - config.yield_gap)
-                certain = o.there & (times <= config.certain_horizon)
+                certain = o.surely & (times <= config.certain_horizon)
                 if certain.any():
                     during = until & (times >= times[first] - config.clear_time) & (times <= config.certain_horizon)
                     touch[during] = np.minimum(touch[during], o.rear[certain].min() - nose)

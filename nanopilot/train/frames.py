@@ -50,10 +50,12 @@ CURVED = 0.5  # share of views that ask for a bend of at least BEND within BEND_
 BEND, BEND_REACH = 0.17, 25.0  # rad, m
 CHANGING = 0.15  # share of views in the middle of a lane change
 OFFSET_STD, YAW_STD = 0.4, np.radians(3.5)
+STRAYED, STRAY_SHARE, STRAY_YAW_STD = 0.3, 0.65, np.radians(12.0)  # of views in bends: off by so much of the lane's width, and turned
 JITTERED = 0.5  # share of views whose camera is not quite where calibration says
 ANGLE_JITTER, HEIGHT_JITTER = np.radians(0.5), 0.05  # standard deviations
 MAX_GRAIN = 0.12  # more makes grass darker than black, which the camera's tone table does not hold
 CROWDED = 0.3  # share of views with people about
+CLOSE, CLOSE_REACH = 0.4, 25.0  # share of views with up to three vehicles more, this near, m
 
 #        kind: length, width, height (m), share of traffic; sizes are MetaDrive's and common cars', drawn ± 10 %
 SHAPES = {
@@ -121,6 +123,9 @@ def draw_view(lanes: LaneMap, rng: np.random.Generator) -> View:
             break
     offset = float(np.clip(offset, -lane.width / 2, lane.width / 2))
     yaw = float(heading + rng.normal(0, YAW_STD) + (rng.normal(0, 2 * YAW_STD) if rng.random() < 0.1 else 0.0))
+    if heading_change(path) > BEND and rng.random() < STRAYED:  # as when it turned too late or too early
+        offset = float(rng.uniform(-1, 1) * STRAY_SHARE * lane.width)
+        yaw = float(heading + rng.normal(0, STRAY_YAW_STD))
     x, y = centre + offset * np.array([-np.sin(heading), np.cos(heading)])
     x, y = x - CENTRE_AHEAD * np.cos(yaw), y - CENTRE_AHEAD * np.sin(yaw)
     before = path.centre[:1] - 2 * CENTRE_AHEAD * np.array([np.cos(heading), np.sin(heading)])  # the axle may be behind the lane's start
@@ -153,8 +158,11 @@ def draw_traffic(lanes: LaneMap, view: View, rng: np.random.Generator) -> tuple[
         heading = np.arctan2(step[1], step[0]) + rng.normal(0, 0.03)
         place(vehicle(), *(view.path.centre[k] + rng.normal(0, 0.2, 2)), heading, rng.random() < 0.8)
     near = [(lane, k) for lane in lanes.lanes for k in np.flatnonzero(np.hypot(*(lane.centre - (x, y)).T) < REACH)]
-    for _ in range(int(rng.integers(0, 22))):
-        lane, k = near[int(rng.integers(len(near)))]
+    close = [(lane, k) for lane, k in near if np.hypot(*(lane.centre[k] - (x, y))) < CLOSE_REACH]
+    crowd = int(rng.integers(1, 4)) if close and rng.random() < CLOSE else 0
+    for i in range(crowd + int(rng.integers(0, 22))):
+        places = close if i < crowd else near
+        lane, k = places[int(rng.integers(len(places)))]
         normal = np.array([-np.sin(lane.heading[k]), np.cos(lane.heading[k])])
         place(vehicle(), *(lane.centre[k] + rng.normal(0, 0.3) * normal), lane.heading[k] + rng.normal(0, 0.05), rng.random() < 0.8)
     if rng.random() < CROWDED:

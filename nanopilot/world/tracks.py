@@ -42,14 +42,15 @@ class TrackConfig:
     turn_limit: float = 0.8  # rad/s, nor faster than this
     unseen_turn_tau: float = 0.5  # s in which the turning and accelerating of who isn't seen fades
     size_std: float = 0.3  # m
-    acceleration_along: tuple[float, ...] = (2.5, 1.0, 1.5)  # m/s² at 1 Hz bandwidth: white-acceleration intensity's root, m/s^1.5
-    acceleration_across: tuple[float, ...] = (1.0, 1.0, 1.0)
+    acceleration_along: tuple[float, ...] = (2.0, 1.0, 1.5)  # m/s² at 1 Hz bandwidth: white-acceleration intensity's root, m/s^1.5
+    acceleration_across: tuple[float, ...] = (2.5, 1.0, 1.0)  # a turning car's 3 m/s²; velocity errors on the tuning maps were least
     speed_prior: tuple[float, ...] = (8.0, 1.5, 5.0)  # m/s along its yaw, std at birth
     speed_prior_across: tuple[float, ...] = (3.0, 1.5, 2.0)  # what yaw_std makes of speed_prior
     yaw_rate_prior: float = 0.3  # rad/s
-    yaw_acceleration: float = 0.3  # rad/s^1.5
+    yaw_acceleration: float = 0.6  # rad/s^1.5
     flip_speed: float = 2.0  # m/s above which its velocity says where its nose is
-    acceleration_tau: float = 0.4  # s, low-pass of the velocity's slope
+    acceleration_tau: float = 0.7  # s, low-pass of the velocity's slope
+    acceleration_settled: float = 1.6  # s after birth until it is believed fully: the filter's own convergence is no acceleration
     score: float = 0.4  # detections below are ignored
     hits: int = 2  # until told
     probability_gain: float = 0.3  # per hit, towards its score
@@ -256,7 +257,7 @@ def _corrected(
     if dt > 0:
         along = np.where(speed > config.flip_speed / 2, 1, 0)[:, None] * mean[row, 2:] / np.maximum(speed, 1e-6)[:, None]
         slope = (step[:, 2:] * along).sum(1) / elapsed
-        settled = np.minimum(tracks.age[row] / config.acceleration_tau / 4, 1)  # the birth's own convergence is no acceleration
+        settled = np.minimum(tracks.age[row] / config.acceleration_settled, 1)
         acceleration[row] += (1 - np.exp(-elapsed / config.acceleration_tau)) * (settled * slope - acceleration[row])
     probability[row] += config.probability_gain * (np.array([o.score for o in objects]) - probability[row])
     unseen, hits = tracks.unseen.copy(), tracks.hits.copy()

@@ -6,7 +6,7 @@ from closed_loop import CAR
 
 from nanopilot.geometry import resample
 from nanopilot.messages import PATH_ARC, Kind, Track
-from nanopilot.planning.conflicts import ConflictConfig, assess, passing_speeds
+from nanopilot.planning.conflicts import ConflictConfig, assess, occupancy, passing_speeds
 from nanopilot.planning.longitudinal import LongitudinalConfig
 from nanopilot.planning.path import smooth
 
@@ -38,7 +38,7 @@ def test_a_lead_bounds_us_by_its_rear_moving_with_it():
 
 def test_a_braking_lead_is_expected_to_brake_on_for_a_while():
     now, braking = judge(track(30.0, 0.0, 0.0, 8.0)), judge(track(30.0, 0.0, 0.0, 8.0, acceleration=-4.0))
-    assert braking.bounds.lead_speed[-1] == pytest.approx(8.0 - 4.0 * CONFIG.lead_braking_time)
+    assert braking.bounds.lead_speed[-1] == pytest.approx(8.0 - (4.0 - CONFIG.acceleration_doubt) * CONFIG.lead_braking_time)
     assert braking.bounds.gap[-1] < now.bounds.gap[-1]
 
 
@@ -131,3 +131,14 @@ def test_a_slow_neighbour_is_passed_at_a_limited_difference_reached_by_comfortab
 )
 def test_nobody_else_slows_our_passing(other):
     assert passing(other) == pytest.approx(13.9)
+
+
+def test_an_emergency_needs_who_would_touch_us_without_the_margin_for_doubt():
+    half_width = 0.5 * CAR.width + CONFIG.side_margin
+    lean = 0.8  # rad, leaving our side; its nearest corner is 0.1 m outside the corridor, within position_std
+    reach = 0.5 * (4.5 * np.sin(lean) + 1.8 * np.cos(lean))
+    for outside, surely in ((0.1, False), (-0.3, True)):
+        leaving = track(20.0, half_width + outside + reach, lean, 5.0)
+        place = tuple(a.tolist()[0] for a in STRAIGHT.locate(np.array([(leaving.x, leaving.y)])))
+        stay = occupancy(STRAIGHT, leaving, place, TIMES, half_width, CONFIG)
+        assert stay.there[0] and bool(stay.surely.any()) == surely
