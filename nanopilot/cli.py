@@ -6,6 +6,7 @@ one clear line, 130 Ctrl-C. Imports are inside the functions, so that `--help` a
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,10 +76,46 @@ class Minute:
 
 
 @dataclass(frozen=True)
+class Perception:
+    """The network alone on labelled pictures it was not trained on: real ones (docs/data.md has the layout) and the simulator's."""
+
+    data: Path = Path(os.environ.get("NANOPILOT_DATA", "../shared/data"))
+    """Folder of real sets; each is optional."""
+    frames: Path = Path("~/.cache/nanopilot/frames/test").expanduser()
+    """Frames of the simulator's test maps, if drawn (python -m nanopilot.train.frames --split test --maps 30 --views 40)."""
+    weights: Path | None = None
+    """Other weights than the committed ones."""
+    all_frames: bool = False
+    """Count pictures that training has seen, too."""
+    json: Path | None = None
+    """Write the figures here."""
+    out: Path | None = None
+    """Folder for pictures of the worst ten frames of each set."""
+
+
+@dataclass(frozen=True)
 class Evaluate:
     """Measure the pilot, with 95 % intervals."""
 
-    suite: Annotated[Routes, subcommand("routes")] | Annotated[Minute, subcommand("minute")]
+    suite: (
+        Annotated[Routes, subcommand("routes")] | Annotated[Minute, subcommand("minute")] | Annotated[Perception, subcommand("perception")]
+    )
+
+
+@dataclass(frozen=True)
+class Label:
+    """Let the offline teachers label real pictures where they agree, and draw a contact sheet to look at."""
+
+    source: Positional[Path]
+    """A folder of pictures, or a video."""
+    out: Path = Path("~/.cache/nanopilot/labels").expanduser()
+    """Where labels and the sheet go; existing labels are kept."""
+    every: int = 1
+    """Only every so many-th frame."""
+    teachers: Path = Path(os.environ.get("NANOPILOT_DATA", "../shared/data")) / "teachers"
+    """Folder of the teachers' weights."""
+    name: str | None = None
+    """The set's name, which says how its camera stood; from the path unless given."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +143,7 @@ class Train:
 Command = (
     Annotated[Drive, subcommand("drive")]
     | Annotated[Evaluate, subcommand("evaluate")]
+    | Annotated[Label, subcommand("label")]
     | Annotated[Video, subcommand("video")]
     | Annotated[Doctor, subcommand("doctor")]
     | Annotated[Train, subcommand("train")]
@@ -131,12 +169,17 @@ def main(argv: list[str] | None = None) -> None:
     sys.exit(code)
 
 
-def run(command: Drive | Evaluate | Video | Doctor | Train) -> int:
+def run(command: Drive | Evaluate | Label | Video | Doctor | Train) -> int:
     """Dispatch to the one that does it."""
     if isinstance(command, Drive):
         return drive(command)
     if isinstance(command, Evaluate):
         return evaluate(command.suite)
+    if isinstance(command, Label):
+        from nanopilot.train import label
+
+        label.main(label.LabelConfig(**vars(command)))
+        return 0
     if isinstance(command, Video):
         from nanopilot import video
 
@@ -161,7 +204,12 @@ def drive(c: Drive) -> int:
     return show.drive(configs, c.repeat, c.out, c.video)
 
 
-def evaluate(command: Routes | Minute) -> int:
+def evaluate(command: Routes | Minute | Perception) -> int:
+    if isinstance(command, Perception):
+        from nanopilot.evaluate import real
+
+        real.main(real.RealConfig(**vars(command)))
+        return 0
     from rich.console import Console
 
     from nanopilot.evaluate import minute, routes, suite

@@ -1,6 +1,6 @@
 """The network's output tensors -> Percept: image space lifted to metres by the camera's calibration. Numpy only.
 
-In: the nine arrays named by heads.OUTPUTS (one frame, batch axis removed) and the model camera they were seen by. Out: lane
+In: the nine arrays named by heads.OUTPUTS (one frame, batch axis removed) and the level camera they were seen through. Out: lane
 lines, path, objects, scene, free distance. The road is a plane; each object's bearing comes from the column of its
 footprint's centre, its distance from the network. It keeps nothing between frames: filtering is the world stage's work.
 """
@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
-from nanopilot.geometry import camera_from_vehicle, road_from_image
+from nanopilot.geometry import MODEL_FOCAL, camera_from_vehicle, road_from_image
 from nanopilot.messages import CameraModel, Detection, LaneLine, PathProposal, Percept, SceneClass
 from nanopilot.perception import heads
 
@@ -39,7 +39,7 @@ class Config:
 def _rays(camera: CameraModel) -> tuple[Array, Array]:
     """Of every lane row and column: the road's depth (n rows,) and of every scene row: the distance from the camera (rows, columns)."""
     row_points = road_from_image(camera, np.stack([np.full(len(heads.ROWS), camera.cx), heads.ROWS], -1))
-    h, w = heads.SCENE_SHAPE
+    h, w = camera.height // heads.SCENE_STRIDE, camera.width // heads.SCENE_STRIDE
     v, u = np.mgrid[0:h, 0:w] * heads.SCENE_STRIDE + (heads.SCENE_STRIDE - 1) / 2
     ground = road_from_image(camera, np.stack([u.ravel(), v.ravel()], -1)) - (camera.x, camera.y)
     return row_points[:, 0] - camera.x, np.hypot(*ground.T).reshape(h, w)
@@ -84,10 +84,11 @@ def _suppress(boxes: Float32[Array, "n 4"], overlap: float) -> Bool[Array, " n"]
     return keep
 
 
-def objects(heat: Float32[Array, "3 32 64"], box: Float32[Array, "11 32 64"], camera: CameraModel, config: Config) -> tuple[Detection, ...]:
+def objects(heat: Float32[Array, "3 h w"], box: Float32[Array, "11 h w"], camera: CameraModel, config: Config) -> tuple[Detection, ...]:
     """Peaks of the heat maps -> detections on the road, surest first."""
     found = []
     rotation, _ = camera_from_vehicle(camera)
+    zoom = camera.fx / MODEL_FOCAL  # what a longer lens shows as large as the model camera is so much farther away
     for k, kind in enumerate(heads.KINDS):
         row, column = np.nonzero(heat[k] > config.score)
         order = np.argsort(-heat[k, row, column])
@@ -99,7 +100,8 @@ def objects(heat: Float32[Array, "3 32 64"], box: Float32[Array, "11 32 64"], ca
         foot = centre[0] + heads.GRID_STRIDE * raw[heads.FOOT_U]
         ray = np.stack([(foot - camera.cx) / camera.fx, np.zeros(len(foot)), np.ones(len(foot))], -1) @ rotation  # vehicle axes
         bearing = np.arctan2(ray[:, 1], ray[:, 0])
-        distance = np.exp(raw[4])
+        aside = np.arctan2(foot - camera.cx, MODEL_FOCAL)  # the bearing it would have in the model camera, for which distances are learnt
+        distance = np.exp(raw[4]) * np.cos(aside) * zoom / np.cos(bearing)
         spread = distance * np.exp(raw[5]) * np.sqrt(2.0)  # Laplace scale of the logarithm -> standard deviation
         yaw = bearing + np.arctan2(raw[heads.SIN], raw[heads.COS])
         for i in np.flatnonzero(keep):
@@ -122,7 +124,7 @@ def objects(heat: Float32[Array, "3 32 64"], box: Float32[Array, "11 32 64"], ca
     return tuple(sorted(found, key=lambda d: -d.score))
 
 
-def free_distance(scene: UInt8[Array, "64 128"], camera: CameraModel, config: Config) -> Float32[Array, " 128"]:
+def free_distance(scene: UInt8[Array, "h w"], camera: CameraModel, config: Config) -> Float32[Array, " w"]:
     """From the bottom of each column up to the first cell that is not road: its distance on the ground."""
     _, ground = _rays(camera)
     free = ((scene == SceneClass.ROAD) | (scene == SceneClass.MARKING))[::-1]  # nearest first
@@ -147,7 +149,7 @@ def decode(outputs: dict[str, Array], t: float, camera: CameraModel, name: str, 
         t=t,
         camera=name,
         lanes=lane_lines(outputs["lane_u"], outputs["lane_exists"], outputs["lane_scale"], camera, config),
-        path=PathProposal(outputs["path"], outputs["path_std"]),
+        path=PathProposal((outputs["path"] * (camera.fx / MODEL_FOCAL, 1.0)).astype(np.float32), outputs["path_std"]),
         objects=objects(outputs["heat"], outputs["box"], camera, config),
         scene=scene,
         free_distance=free_distance(scene, camera, config),

@@ -2,8 +2,9 @@
 
 In: a Frame, the CameraModel it came from, the route line of the last World, and where the world expects the path now (or None).
 Out: a Percept of that frame's time.
-Pictures of another camera are warped into the model camera's frame: rotation and focal length are undone, its place is not. Lines are
-lifted with the camera's own height; path and object distances were learnt at 1.4 ± 0.1 m height, 1.3 m ahead of the rear axle.
+Pictures of another camera are warped into a level one: rotation is undone, its place is not. A wide lens is seen as the model camera
+(90 degrees); a narrower one keeps its own field, scaled so that the whole picture is seen, and what the network takes for metres ahead
+grows with the focal length. Lines are lifted with the camera's own height; path and object distances were learnt at 1.4 ± 0.1 m height.
 The weights carry the version of perception.heads they were trained for; another version is refused.
 """
 
@@ -16,7 +17,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from nanopilot.geometry import MODEL_HEIGHT, MODEL_WIDTH, image_from_image, model_camera
+from nanopilot.geometry import MODEL_HEIGHT, image_from_image, model_camera
 from nanopilot.messages import CameraModel, Frame, Percept
 from nanopilot.perception import heads
 from nanopilot.perception.decode import Config, decode
@@ -25,6 +26,8 @@ Array = np.ndarray
 
 WEIGHTS = Path(__file__).parent / "weights" / "perception.onnx"
 SMALLEST = 64  # px of either side: less holds no road to see
+WIDE = 1.9  # picture widths in focal lengths (87 degrees) from which the model camera's own view is well filled
+CELL, NARROWEST, WIDEST = 32, 128, 768  # px: the network's coarsest cell, and the widths it is run at
 
 
 class WeightsError(RuntimeError):
@@ -70,7 +73,7 @@ class Network:
         outputs = self.infer(image, heads.route_vector(route_line), heads.memory_vector(expected))
         return decode(outputs, frame.t, seen, camera.name, self.config)
 
-    def infer(self, image: UInt8[Array, "256 512 3"], route: Float[Array, "33"], memory: Float[Array, "33"]) -> dict[str, Array]:
+    def infer(self, image: UInt8[Array, "256 w 3"], route: Float[Array, "33"], memory: Float[Array, "33"]) -> dict[str, Array]:
         """The network's raw tensors of one model-camera picture, by name, without the batch axis."""
         inputs = {"image": image[None], "route": route[None].astype(np.float32), "memory": memory[None].astype(np.float32)}
         outputs = self.session.run(list(heads.OUTPUTS), inputs)
@@ -78,12 +81,20 @@ class Network:
 
 
 def canonical(camera: CameraModel) -> CameraModel:
-    """The level model camera in the place of `camera`."""
-    return replace(model_camera(camera.name), x=camera.x, y=camera.y, z=camera.z)
+    """The level camera in the place of `camera` through which the network looks: 256 px high, and 512 wide unless the lens is narrow."""
+    if camera.width / camera.fx >= WIDE:
+        return replace(model_camera(camera.name), x=camera.x, y=camera.y, z=camera.z)
+    scale = min(MODEL_HEIGHT / camera.height, WIDEST / camera.width)
+    width = int(np.clip(CELL * np.ceil(scale * camera.width / CELL), NARROWEST, WIDEST))
+    focal = scale * camera.fx
+    level = replace(camera, width=width, height=MODEL_HEIGHT, fx=focal, fy=focal, cx=0.0, cy=0.0, yaw=0.0, pitch=0.0, roll=0.0)
+    middle = np.array([[[(camera.width - 1) / 2, (camera.height - 1) / 2]]])
+    u, v = cv2.perspectiveTransform(middle, image_from_image(level, camera))[0, 0]
+    return replace(level, cx=(width - 1) / 2 - u, cy=(MODEL_HEIGHT - 1) / 2 - v)
 
 
-def to_model(image: Array, camera: CameraModel, seen: CameraModel) -> UInt8[Array, "256 512 3"]:
-    """A camera's picture as the model camera would have taken it; black where it sees more. Raises ValueError for a bad picture."""
+def to_model(image: Array, camera: CameraModel, seen: CameraModel) -> UInt8[Array, "256 w 3"]:
+    """A camera's picture as the camera `seen` would have taken it; black where it sees more. Raises ValueError for a bad picture."""
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
         raise ValueError(f"a picture must be uint8, this one is {getattr(image, 'dtype', type(image).__name__)}")
     if image.ndim != 3 or image.shape[2] != 3:
@@ -93,9 +104,9 @@ def to_model(image: Array, camera: CameraModel, seen: CameraModel) -> UInt8[Arra
     if min(image.shape[:2]) < SMALLEST:
         raise ValueError(f"a picture needs {SMALLEST} px on each side, this one is {image.shape[1]}x{image.shape[0]}")
     homography = image_from_image(seen, camera)
-    if image.shape[:2] == (MODEL_HEIGHT, MODEL_WIDTH) and np.allclose(homography, np.eye(3), atol=1e-9):
+    if image.shape[:2] == (seen.height, seen.width) and np.allclose(homography, np.eye(3), atol=1e-9):
         return np.ascontiguousarray(image)
     shrink = np.sqrt(abs(np.linalg.det(homography[:2, :2])))
     if shrink < 0.5:  # a camera of much finer pixels: average them first, or lines alias away
         image = cv2.GaussianBlur(image, (0, 0), 0.4 / shrink)
-    return cv2.warpPerspective(image, homography, (MODEL_WIDTH, MODEL_HEIGHT), flags=cv2.INTER_LINEAR)
+    return cv2.warpPerspective(image, homography, (seen.width, seen.height), flags=cv2.INTER_LINEAR)

@@ -149,8 +149,9 @@ def object_losses(out: dict[str, Tensor], objects: Float[Tensor, "b n 13"], know
     size = (target[:, :4].reshape(-1, 2, 2).sum(1).mean(-1)).clamp(min=1.0)[:, None]  # cells; a big box may err by more
     scale = found[:, 5].clamp(-4.0, 1.0)
     losses["box"] = ((box - box_target).abs() / size.sqrt()).mean()
-    losses["distance"] = ((found[:, 4] - target[:, 4]).abs() * (-scale).exp() + scale).mean()
-    losses["shape"] = (found[:, heads.SIN :] - target[:, 6:]).abs().mean() * 4
+    said = target.isfinite()  # a real picture's label may lack what only a model of the thing could tell
+    losses["distance"] = _mean((found[:, 4] - target[:, 4].nan_to_num()).abs() * (-scale).exp() + scale, said[:, 4])
+    losses["shape"] = _mean((found[:, heads.SIN :] - target[:, 6:].nan_to_num()).abs(), said[:, 6:]) * 4
     return losses
 
 

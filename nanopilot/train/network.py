@@ -1,5 +1,6 @@
-"""The perception network in torch: one 512x256 picture, a coarse route line and the path expected from earlier frames in, all heads out.
+"""The perception network in torch: one picture, a coarse route line and the path expected from earlier frames in, all heads out.
 
+A picture is 256 px high, and 512 wide in training; in use any multiple of 32.
 A small residual trunk (He et al. 2016) behind a 4x4 patch stem, dense 3x3 convolutions only (fast in training and inference
 on a CPU), a feature pyramid back to 1/8 (Lin et al. 2017), then 1x1 heads: scene at 1/4, lane lines row-wise, objects at 1/8.
 The path and the confidence are regressed from the flattened 1/32 features; the route line joins them there, and as a bias on the trunk.
@@ -21,6 +22,7 @@ from nanopilot.messages import PATH_ARC, SceneClass
 from nanopilot.perception import heads
 
 PIXEL_MEAN, PIXEL_STD = 110.0, 60.0  # grey levels, guess: middle of a day picture
+PATH_CELLS = (heads.GRID_SHAPE[0] // 4, heads.GRID_SHAPE[1] // 4)  # at 1/32
 PATH_SCALE = 10.0  # m per unit of the raw output
 STD_RANGE = (0.02, 10.0)  # m, of the path's Laplace scale
 COLUMN_SCALE_RANGE = (0.2, 64.0)  # px, of a lane row's Laplace scale
@@ -84,10 +86,12 @@ class PerceptionNetwork(nn.Module):
         self.scene_skip = nn.Conv2d(c4, 16, 1)
         self.scene = nn.Conv2d(16, len(SceneClass.NAMES), 1)
 
-        cells = heads.GRID_SHAPE[0] // 4 * heads.GRID_SHAPE[1] // 4  # 8 x 16 at 1/32
         self.flat = conv(c32, config.path_channels, 1)
         self.path = nn.Sequential(
-            nn.Linear(config.path_channels * cells + config.route_hidden + config.memory_hidden + heads.MEMORY_SIZE, config.path_hidden),
+            nn.Linear(
+                config.path_channels * PATH_CELLS[0] * PATH_CELLS[1] + config.route_hidden + config.memory_hidden + heads.MEMORY_SIZE,
+                config.path_hidden,
+            ),
             nn.ReLU(inplace=True),
             nn.Linear(config.path_hidden, config.path_hidden),
             nn.ReLU(inplace=True),
@@ -97,7 +101,6 @@ class PerceptionNetwork(nn.Module):
 
         with torch.no_grad():
             self.object.bias[: len(heads.KINDS)] = HEAT_PRIOR
-        self.register_buffer("columns", torch.tensor(heads.COLUMNS, dtype=torch.float32))
         self.register_buffer("arc", torch.tensor(PATH_ARC, dtype=torch.float32))
 
     def forward(self, image: Float[Tensor, "b 3 h w"], route: Float[Tensor, "b 33"], memory: Float[Tensor, "b 33"]) -> dict[str, Tensor]:
@@ -111,17 +114,19 @@ class PerceptionNetwork(nn.Module):
         up = self.lateral16(x16) + F.interpolate(self.lateral32(x32), scale_factor=2.0)
         up = self.fuse(F.relu(self.lateral8(x8) + F.interpolate(up, scale_factor=2.0)))
 
-        scene = self.scene(F.relu(F.pixel_shuffle(self.scene_up(up), 2) + self.scene_skip(x4)))  # (B, 11, 64, 128)
+        scene = self.scene(F.relu(F.pixel_shuffle(self.scene_up(up), 2) + self.scene_skip(x4)))  # (B, 13, 64, 128)
 
         b, _, h, w = up.shape
         lane = self.lane(up).reshape(b, 3, len(heads.SIDES), self.rows_per_cell, h, w)
         lane = lane.permute(0, 1, 2, 4, 3, 5).reshape(b, 3, len(heads.SIDES), h * self.rows_per_cell, w)[:, :, :, heads.FIRST_ROW :]
         logits = lane[:, 0]  # (B, 4, 39, 64)
         attention = logits.softmax(-1)
+        columns = heads.GRID_STRIDE * torch.arange(w, dtype=torch.float32) + (heads.GRID_STRIDE - 1) / 2
         where = attention.detach()
 
         objects = self.object(self.object_hidden(up))
-        flat = torch.cat([self.flat(x32).flatten(1), wish, self.memory(memory), memory], 1)
+        coarse = F.interpolate(self.flat(x32), PATH_CELLS, mode="bilinear", align_corners=False)  # as it is, at the model camera's width
+        flat = torch.cat([coarse.flatten(1), wish, self.memory(memory), memory], 1)
         path = self.path(flat).reshape(b, heads.PATH_POINTS, 4)
         straight = torch.stack([self.arc, torch.zeros_like(self.arc)], -1)  # a network that knows nothing goes straight on
         trust = path[..., 3:].sigmoid() * memory[:, -1:, None]
@@ -130,7 +135,7 @@ class PerceptionNetwork(nn.Module):
         return {
             "scene": scene,
             "lane_logits": logits,
-            "lane_u": (attention * self.columns).sum(-1),
+            "lane_u": (attention * columns).sum(-1),
             "lane_exists": (where * lane[:, 1]).sum(-1),
             "lane_scale": (where * lane[:, 2]).sum(-1).exp().clamp(*COLUMN_SCALE_RANGE),
             "path": base + PATH_SCALE * path[..., :2],

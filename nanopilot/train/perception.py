@@ -38,6 +38,8 @@ from nanopilot.train.losses import all_losses, total
 from nanopilot.train.network import Exported, NetworkConfig, PerceptionNetwork, normalise
 
 DATA = Path(os.environ.get("NANOPILOT_DATA", "../shared/data"))
+LABELS = Path("~/.cache/nanopilot/labels").expanduser()  # what `nanopilot train label` wrote about real pictures
+Taught = tuple[real.RealFrame, Path | None]  # a real picture and what teachers said of it
 PRINT_EVERY = 50  # steps
 SAVE_EVERY = 240.0  # s
 BIG_WEIGHT = 1000  # numbers
@@ -61,6 +63,7 @@ class TrainConfig:
     clip: float = 5.0  # largest gradient norm
     seed: int = 0
     tune_frames: int = 320
+    start: Path | None = None  # a checkpoint whose averaged weights, as far as they fit, a new run begins from
     real: float = 0.0  # share of real pictures in a batch; needs NANOPILOT_DATA
     network: NetworkConfig = field(default_factory=NetworkConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -70,7 +73,7 @@ def batches(config: TrainConfig, rank: int, start: int) -> Iterator[tuple[Tensor
     """Endless batches of this process's share: pictures (B, 256, 512, 3) uint8, labels by name. A pass sees every frame once."""
     size = config.batch // config.processes
     looks = round(config.real * size)  # at real pictures
-    sets = by_set(real.find(DATA, "train")) if looks else []
+    sets = by_set(real.pairs(DATA, LABELS, "train")) if looks else []
     step = start
     while True:
         frames = Frames(config.frames / "train")
@@ -82,7 +85,7 @@ def batches(config: TrainConfig, rank: int, start: int) -> Iterator[tuple[Tensor
             own = row[rank * size : (rank + 1) * size]
             rng = np.random.default_rng([config.seed, step, rank, 1])
             raw = [(frames.image(i), {name: frames.label[name][i] for name in FIELDS}) for i in own[looks:]]
-            raw += [real.sample(pick(sets, rng), rng) for _ in range(looks)]
+            raw += [real.sample(frame, rng, said) for frame, said in (pick(sets, rng) for _ in range(looks))]
             pairs = [augment(image, label, rng, config.augment) for image, label in raw]
             images = torch.from_numpy(np.stack([image for image, _ in pairs]))
             labels = {name: torch.from_numpy(np.stack([np.asarray(label[name]) for _, label in pairs])) for name in (*FIELDS, "memory")}
@@ -91,12 +94,12 @@ def batches(config: TrainConfig, rank: int, start: int) -> Iterator[tuple[Tensor
             step += 1
 
 
-def by_set(frames: list[real.RealFrame]) -> list[list[real.RealFrame]]:
+def by_set(pairs: list[Taught]) -> list[list[Taught]]:
     """Real pictures grouped by the set they are from."""
-    return [[f for f in frames if f.set == name] for name in sorted({f.set for f in frames})]
+    return [[pair for pair in pairs if pair[0].set == name] for name in sorted({frame.set for frame, _ in pairs})]
 
 
-def pick(sets: list[list[real.RealFrame]], rng: np.random.Generator) -> real.RealFrame:
+def pick(sets: list[list[Taught]], rng: np.random.Generator) -> Taught:
     """Each set as often as its size's cube root: a small one must be seen often, but not by heart."""
     share = np.cbrt([len(s) for s in sets])
     chosen = sets[rng.choice(len(sets), p=share / share.sum())]
@@ -173,7 +176,8 @@ def export(network: PerceptionNetwork, path: Path, about: dict[str, str]) -> Non
     example = (torch.zeros(1, *(256, 512, 3), dtype=torch.uint8), torch.zeros(1, heads.ROUTE_SIZE), torch.zeros(1, heads.MEMORY_SIZE))
     plain = copy.deepcopy(network).to(memory_format=torch.contiguous_format)
     names = {"input_names": list(heads.INPUTS), "output_names": list(heads.OUTPUTS)}
-    torch.onnx.export(Exported(plain).eval(), example, str(part), dynamo=False, opset_version=OPSET, **names)
+    axes = {"image": {2: "width"}, "scene": {2: "cells4"}, "heat": {3: "cells8"}, "box": {3: "cells8"}}
+    torch.onnx.export(Exported(plain).eval(), example, str(part), dynamo=False, opset_version=OPSET, dynamic_axes=axes, **names)
     model = onnx.load(str(part))
     halve(model)
     for key, value in ({"nanopilot_heads": heads.VERSION} | about).items():
@@ -198,12 +202,22 @@ def save(
     export(average, config.out / "perception.onnx", about)
 
 
+def begin_from(network: PerceptionNetwork, checkpoint: Path) -> None:
+    """Take over a checkpoint's averaged weights of the same name and shape."""
+    own = network.state_dict()
+    known = torch.load(checkpoint, weights_only=False)["average"]
+    own.update({name: value for name, value in known.items() if name in own and own[name].shape == value.shape})
+    network.load_state_dict(own)
+
+
 def train(rank: int, config: TrainConfig) -> None:
     """One process's work. Process 0 also prints, evaluates and saves."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     torch.manual_seed(config.seed)
     network = PerceptionNetwork(config.network).to(memory_format=torch.channels_last)
+    if config.start:
+        begin_from(network, config.start)
     average = copy.deepcopy(network).eval()
     decayed = [p for p in network.parameters() if p.ndim > 1]
     other = [p for p in network.parameters() if p.ndim <= 1]

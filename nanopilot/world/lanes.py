@@ -1,7 +1,7 @@
 """The own lane over time: centre along the route, left and right line, width, and whether lanes exist beside it.
 
 In: own motion and a Percept (or None: blind). Out: a LaneState whose curves are in the vehicle frame now. The centre
-is fused from the network's path and from each seen line moved by half a lane width; either alone is enough. A lane
+is fused from the network's path and, where both lines are seen, from each moved by half a lane width; either alone is enough. A lane
 change (the seen lane lies one width beside the known one) moves all curves over by one lane instead of averaging
 them. A line that isn't seen fades out and is never invented: a junction has none.
 """
@@ -36,6 +36,7 @@ class LaneConfig:
     shown_probability: float = 0.3  # a curve less probable isn't told
     settle: float = 0.2  # s in which a line's probability follows the network's
     settle_beside: float = 0.5  # s, same for lanes beside ours
+    lone_line_std: float = 100.0  # m: what a line says of the own lane's centre where the other one isn't seen, once there is a path
     blind_memory: float = 5.0  # s in which probabilities fade when blind
     change_slack: float = 0.3  # share of a lane width by which a lane change's offset may miss
     crossed: float = 0.3  # share of a lane width out of the centre at which we may be changing lanes
@@ -78,10 +79,15 @@ def update(state: LaneState, percept: Percept, dt: float, config: LaneConfig) ->
     if proposal is not None:
         path, step = fused(path, proposal, dt, config.curve), 0.0
     for side, line in lines.items():
-        if line is not None:
-            centre = _centre_beside(line, side, state)
-            path = fused(path, centre, step, config.curve, stubborn=proposal is not None)
-            step = 0.0
+        if line is None:
+            continue
+        centre = _centre_beside(line, side, state)
+        if proposal is not None:  # one line alone may belong to another way than ours: a kerb that goes straight on where we turn
+            other = lines[-side]
+            bounded = np.zeros(len(centre.std), bool) if other is None else centre.seen & other.seen
+            centre = replace(centre, std=np.where(bounded, centre.std, config.lone_line_std))
+        path = fused(path, centre, step, config.curve, stubborn=proposal is not None)
+        step = 0.0
     if step > 0 and path is not None:  # nothing measured it
         path = _with_probability(path, 0.0, 1 - float(np.exp(-dt / config.blind_memory)), config)
     elif path is not None:
