@@ -293,7 +293,8 @@ class World(Message):
     lane_left: float  # probability that a lane of our direction exists there
     lane_right: float
     tracks: tuple[Track, ...]
-    route_line: Float[Array, "n 2"]  # at ROUTE_ARC, vehicle frame, as uncertain as the navigation is; (0, 2) without a route
+    route_line: Float[Array, "n 2"]  # at ROUTE_ARC, vehicle frame, moved over to our lane where that is known; (0, 2) without a route
+    route_std: float  # of that line across, m
     next_turn: Turn
     next_turn_distance: float
     goal_distance: float

@@ -24,7 +24,7 @@ from nanopilot.perception.metrics import overlaps
 from nanopilot.perception.runtime import canonical
 
 Array = np.ndarray
-Line = Float[Array, "n 2"]
+Line = Float[Array, "_ 2"]
 
 N = len(CAMVID_CLASSES)
 VOID = 11

@@ -84,8 +84,8 @@ def kitti_camera(calibration: Path, width: int, height: int) -> CameraModel:
     rows = {line.split(":")[0]: line.split()[1:] for line in calibration.read_text().splitlines() if ":" in line}
     if len(rows.get("P2", ())) != 12:
         raise ValueError(f"{calibration} has no P2 of twelve numbers")
-    p = np.array(rows["P2"], float).reshape(3, 4)
-    return CameraModel("kitti", width, height, p[0, 0], p[1, 1], p[0, 2], p[1, 2], x=AHEAD, z=KITTI_HEIGHT)
+    p = [float(x) for x in rows["P2"]]  # row by row, 3x4
+    return CameraModel("kitti", width, height, fx=p[0], fy=p[5], cx=p[2], cy=p[6], x=AHEAD, z=KITTI_HEIGHT)
 
 
 def pictures(folder: Path) -> list[Path]:

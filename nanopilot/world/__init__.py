@@ -113,6 +113,7 @@ def _told(state: State, config: Config) -> World:
         lane_right=lane.lane_right,
         tracks=tracks.told(state.tracks, config.tracks),
         route_line=ahead.route_line,
+        route_std=ahead.route_std,
         next_turn=ahead.next_turn,
         next_turn_distance=ahead.next_turn_distance,
         goal_distance=ahead.goal_distance,

@@ -3,8 +3,9 @@
 In: own motion, GpsFix, Route, the perceived path. Out: route line in the vehicle frame, next manoeuvre, distances.
 State (x, y, yaw, gps bias x, gps bias y, yaw-rate bias). A receiver's error is mostly correlated (Gauss-Markov), so
 averaging fixes doesn't help: the bias is a state of its own and the pose stays honestly uncertain. Progress along
-the route is sought only near the last, so loops and self-crossing routes do no harm. It knows no lanes, and corrects
-by the perceived path only the yaw, where road and route are both straight.
+the route is sought only near the last, so loops and self-crossing routes do no harm. Where road and route are both
+straight the perceived path corrects the yaw, and shows how far beside the route's line our lane runs: the line is told
+moved over by that, which through a junction stays right to some decimetres while the receiver may be off by metres.
 Source: Bar-Shalom, Li & Kirubarajan 2001, ch. 8 (correlated measurement noise by state augmentation).
 """
 
@@ -17,7 +18,7 @@ from jaxtyping import Float
 
 from nanopilot.geometry import child_from_parent, project, resample, wrap
 from nanopilot.messages import PATH_ARC, ROUTE_ARC, CarState, GpsFix, Route, Turn
-from nanopilot.world.curves import RoadCurve
+from nanopilot.world.curves import RoadCurve, normals
 from nanopilot.world.motion import Motion
 
 Array = np.ndarray
@@ -52,6 +53,11 @@ class LocaliseConfig:
     match_length: float = 15.0  # m of path and route compared
     match_bend: float = 0.05  # rad of bend in it that is still straight
     match_gate: float = 0.3  # rad
+    aside_std: float = 0.3  # m: lane against route, in one frame
+    aside_tau: float = 1.0  # s over which that error stays the same
+    aside_drift: float = 0.4  # m / sqrt(s): the receiver's, 2 m over gps_tau
+    aside_jump: float = 2.0  # m: more is another lane, and begun anew
+    aside_told: float = 1.5  # m: less sure than this, the line is told where the receiver has it
     start_length: float = 50.0  # m of a new route in which we are sought first
     start_distance: float = 15.0  # m from us at which it is found there
 
@@ -75,6 +81,8 @@ class LocaliseState:
     s: float = -1.0  # progress along the route, m; negative: not found yet
     off: float = 0.0  # distance from the route, m
     passed: int = 0  # manoeuvres behind us
+    aside: float = 0.0  # m our lane runs left of the route's line
+    aside_var: float = np.inf
 
 
 @dataclass(frozen=True)
@@ -82,6 +90,7 @@ class Ahead:
     """What World tells about the route; see there."""
 
     route_line: Float[Array, "n 2"]
+    route_std: float
     next_turn: Turn
     next_turn_distance: float
     goal_distance: float
@@ -130,12 +139,13 @@ def update(
 ) -> LocaliseState:
     """Pose corrected by a new fix and by the path, progress found on the (new) route."""
     if route is not None and (state.line is None or not _same(route, state.line.route)):
-        state = replace(state, line=Line(route, _arc(route.points)), s=-1.0, off=0.0, passed=0)
+        state = replace(state, line=Line(route, _arc(route.points)), s=-1.0, off=0.0, passed=0, aside_var=np.inf)
     if gps is not None and gps.t > state.gps_t:
         state = _fixed(state, car, gps, t, config)
     if state.mean is None or state.line is None:
         return state
     state = _progress(state, car.speed * dt, config)
+    state = replace(state, aside_var=state.aside_var + config.aside_drift**2 * dt)
     return state if path is None else _matched(state, path, dt, config)
 
 
@@ -144,17 +154,21 @@ def ahead(state: LocaliseState, config: LocaliseConfig) -> Ahead:
     std = config.unknown_std if state.cov is None else min(float(np.sqrt((state.cov[X, X] + state.cov[Y, Y]) / 2)), config.unknown_std)
     far = config.unknown_distance
     if state.line is None:
-        return Ahead(np.zeros((0, 2)), Turn.STRAIGHT, far, far, config.speed_limit, std)
+        return Ahead(np.zeros((0, 2)), std, Turn.STRAIGHT, far, far, config.speed_limit, std)
     route = state.line.route
     if state.mean is None or state.s < 0:
-        return Ahead(np.zeros((0, 2)), Turn.STRAIGHT, far, far, route.speed_limit, std)
+        return Ahead(np.zeros((0, 2)), std, Turn.STRAIGHT, far, far, route.speed_limit, std)
     x, y, yaw = state.mean[:3]
     line = child_from_parent(resample(route.points, state.s + ROUTE_ARC), x, y, yaw)
+    aside_std = float(np.sqrt(state.aside_var))
+    across = std
+    if aside_std < config.aside_told:
+        line, across = resample(line + state.aside * normals(line), ROUTE_ARC), aside_std
     goal = max(float(state.line.s[-1]) - state.s, 0.0)
     if state.passed < len(route.manoeuvres):
         following = route.manoeuvres[state.passed]
-        return Ahead(line, following.turn, max(following.s - state.s, 0.0), goal, route.speed_limit, std)
-    return Ahead(line, Turn.ARRIVE, goal, goal, route.speed_limit, std)
+        return Ahead(line, across, following.turn, max(following.s - state.s, 0.0), goal, route.speed_limit, std)
+    return Ahead(line, across, Turn.ARRIVE, goal, goal, route.speed_limit, std)
 
 
 def _same(a: Route, b: Route) -> bool:
@@ -246,7 +260,7 @@ def _project_between(line: Line, x: float, y: float, begin: float, end: float) -
 
 
 def _matched(state: LocaliseState, path: RoadCurve, dt: float, config: LocaliseConfig) -> LocaliseState:
-    """Yaw corrected by the perceived road's heading where it and the route are straight."""
+    """Yaw corrected by the perceived road's heading, and our lane's place beside the route measured, where both are straight."""
     half = config.match_length / 2
     arc = np.array([0, half, 2 * half])
     seen = np.stack([np.interp(arc, PATH_ARC, path.points[:, k]) for k in (0, 1)], -1)
@@ -260,4 +274,11 @@ def _matched(state: LocaliseState, path: RoadCurve, dt: float, config: LocaliseC
         return state
     std = config.match_std * float(np.sqrt(max(config.match_tau / max(dt, 1e-3), 1.0)))  # many frames tell what one tells
     mean, cov = _yaw_corrected(state.mean, state.cov, innovation, std)
-    return replace(state, mean=mean, cov=cov)
+    state = replace(state, mean=mean, cov=cov)
+    ahead = child_from_parent(told, *mean[:3])
+    aside = float((seen[1] - ahead[1]) @ normals(ahead)[1])
+    var = config.aside_std**2 * max(config.aside_tau / max(dt, 1e-3), 1.0)
+    if not np.isfinite(state.aside_var) or abs(aside - state.aside) > config.aside_jump:
+        return replace(state, aside=aside, aside_var=config.aside_std**2)
+    gain = state.aside_var / (state.aside_var + var)
+    return replace(state, aside=state.aside + gain * (aside - state.aside), aside_var=(1 - gain) * state.aside_var)

@@ -10,7 +10,7 @@ import pytest
 
 from nanopilot.messages import Kind, SceneClass
 from nanopilot.perception.labels import ANY_ROAD, NOT_ROAD
-from nanopilot.teachers import BIKE, LIGHT, PERSON, STOP, VEHICLE, Box, Sight
+from nanopilot.teachers import BIKE, LIGHT, PERSON, STOP, VEHICLE, Box, Sight, Teachers
 from nanopilot.train import label
 from nanopilot.train.label import LabelConfig, agreed_boxes, frames_of, lines_seen, objects_of, road_codes, with_riders
 
@@ -178,7 +178,7 @@ def test_lines_are_in_the_pictures_own_pixels(scale: int) -> None:
 # --------------------------------------------------------------------------- the command
 
 
-class FakeTeachers:
+class FakeTeachers(Teachers):
     """Two see a car where it is; both road teachers see road in the lower half and a line down its middle."""
 
     looks = 0
