@@ -36,7 +36,8 @@ class ConflictConfig:
     standing_speed: float = 0.5  # m/s: slower is standing, and is not predicted to move
     parallel_angle: float = 0.7  # rad
     parallel_distance: float = 9.0  # m: beyond, nobody is on our road
-    turning_rate: float = 0.15  # rad/s beside the road's own: it turns off
+    turning_rate: float = 0.1  # rad/s beside the road's own: it turns off
+    turning_doubt: float = 0.25  # 1/m, of velocity_std: so much more (the tracks' rates err by 0.4 rad/s at the 90th percentile)
     drift_time: float = 1.5  # s a sideways speed is believed to last
     drift_doubt: float = 0.4  # of a track's velocity_std, by which its sideways speed is believed less
     cut_in_horizon: float = 3.0  # s
@@ -90,7 +91,7 @@ def occupancy(
     v_s = float(track.vx * tx + track.vy * ty)
     v_d = float(track.vy * tx - track.vx * ty)
     lean = wrap(track.yaw - path.yaw[k])
-    turns_off = abs(track.yaw_rate - path.curvature[k] * v_s) > config.turning_rate
+    turns_off = abs(track.yaw_rate - path.curvature[k] * v_s) > config.turning_rate + config.turning_doubt * track.velocity_std
     if (
         track.kind != Kind.PERSON
         and abs(d) < config.parallel_distance
