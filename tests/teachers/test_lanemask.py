@@ -112,7 +112,11 @@ def test_bare_road_is_no_paint() -> None:
     assert paint(image, np.zeros((0, 2))) == ("unknown", "unknown")
 
 
-def test_a_line_that_leaves_the_picture_is_judged_by_what_is_seen() -> None:
-    line = line_at(3.0)  # leaves at the left, v = 289
-    assert line[-1, 0] < 0
-    assert paint(painted(line[line[:, 0] > 3], WHITE), line[line[:, 0] > 3]) == ("solid", "white")
+@pytest.mark.parametrize("y", [3.0, -3.0], ids=["at the left", "at the right"])
+def test_a_line_that_leaves_the_picture_is_judged_by_what_is_seen(y: float) -> None:
+    line = line_at(y)
+    seen = line[(line[:, 0] > 3) & (line[:, 0] < W - 4)]
+    assert len(seen) < len(line)
+    image = painted(seen, WHITE)
+    image[:, W - 30 if y > 0 else 0 :][:, :30] = WHITE  # a white wall at the other edge is not beside it
+    assert paint(image, seen) == ("solid", "white")
