@@ -240,7 +240,7 @@ def train(argv: list[str]) -> int:
     if find_spec("torch") is None:
         raise ValueError("training needs torch: pip install 'nanopilot[train]'")
     sys.argv = [f"nanopilot train {argv[0]}", *argv[1:]]
-    runpy.run_module(f"nanopilot.train.{argv[0]}", run_name="__main__")
+    runpy.run_module(f"nanopilot.train.{argv[0]}", run_name="__main__", alter_sys=True)  # type hints are looked up in __main__
     return 0
 
 

@@ -232,7 +232,8 @@ def busy_step(k: int) -> dict:
     tracks = tuple(Track(i, messages.Kind.VEHICLE, *rng.random(13), 0.9) for i in range(20))
     return {
         "world": World(
-            t, 1.0, 0.0, 0.0, curve, curve, curve, 3.5, 0.5, 0.5, tracks, rng.random((16, 2)), messages.Turn.LEFT, 9.0, 99.0, 13.0, 1.0, 0.0
+            t, 1.0, 0.0, 0.0, curve, curve, curve, 3.5, 0.5, 0.5, tracks, rng.random((16, 2)), 0.8, messages.Turn.LEFT,
+            9.0, 99.0, 13.0, 1.0, 0.0,
         ),
         "plan": Plan(t, messages.Behaviour.FOLLOW, "follows", *(rng.random(s) for s in (25, (25, 2), 25, 25, 25, 25))),
         "percept": example(messages.Percept, rng),

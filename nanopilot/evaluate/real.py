@@ -2,7 +2,7 @@
 
 In: a folder laid out as docs/data.md says (every set optional), the network's weights, and, if drawn, shards of the simulator's test maps.
 Out: a report of figures with 95 % intervals (bootstrap over drives or tracks), as a table and as JSON, and pictures of the worst ten frames
-of every set. Only pictures that training has not seen count, unless `all_frames`; which those are says perception.datasets.
+of every set. Only pictures that training has not seen count, unless `all_frames`; which those are, the weights file itself says.
 Each picture goes through the whole path of the car: calibration, network, decoding; no route and no memory.
 """
 
@@ -23,7 +23,6 @@ from rich.progress import track
 from rich.table import Table
 
 from nanopilot.evaluate import real_metrics as m
-from nanopilot.geometry import image_from_image
 from nanopilot.messages import Frame, Kind, Percept
 from nanopilot.perception import Network
 from nanopilot.perception.__main__ import draw
@@ -38,7 +37,7 @@ from nanopilot.perception.datasets import (
     read_mask,
     read_signs,
 )  # fmt: skip
-from nanopilot.perception.runtime import canonical
+from nanopilot.perception.runtime import canonical, to_model
 from nanopilot.perception.signals import LIGHTS, Light, Reader
 
 Array = np.ndarray
@@ -145,7 +144,8 @@ def evaluate(config: RealConfig) -> Summary:
     network = Network(config.weights)
     summary: Summary = {}
     try:
-        frames = [f for f in find(config.data) if config.all_frames or not f.trained]
+        seen = set() if config.all_frames else set(json.loads(network.about.get("real_pictures", "[]")))
+        frames = [f for f in find(config.data) if f.name not in seen]
     except FileNotFoundError:
         frames = []
     own = {name: [f for f in frames if f.set == name] for name in ("camvid", "rural_road", "kitti_object", "tusimple")}
@@ -221,8 +221,7 @@ def worst(results: Iterable[Judged], network: Network, path: Path) -> None:
         camera = result.frame.camera
         picture, percept = see(network, result.frame)
         level = canonical(camera)
-        image = cv2.warpPerspective(picture, image_from_image(level, camera), (level.width, level.height))
-        tile = cv2.resize(draw(image, percept, level), TILE, interpolation=cv2.INTER_AREA)
+        tile = cv2.resize(draw(to_model(picture, camera, level), percept, level), TILE, interpolation=cv2.INTER_AREA)
         cv2.putText(tile, f"{result.frame.image.stem} {result.badness:.2f}", (6, 250), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 0), 1)
         tiles.append(tile)
     tiles += [np.zeros_like(tiles[0])] * (len(tiles) % 2)

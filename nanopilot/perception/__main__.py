@@ -1,7 +1,8 @@
 """`python -m nanopilot.perception image.png [--weights FILE] [--out seen.png]`: draws what the network saw in one picture.
 
-In: a picture, taken as the model camera's (another size is scaled to it). Out: a PNG with scene classes tinted, lines, path
-and boxes with distances; a line of text for each thing on the terminal. No route line is given.
+In: any picture; one of the model camera's size is taken for that camera's, another for a dash-cam's of --fov across, level, with its
+horizon a little above the middle. Out: a PNG with scene classes tinted, lines, path and boxes with distances; a line of text for each
+thing on the terminal. No route line is given.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from jaxtyping import UInt8
 from nanopilot.geometry import MODEL_HEIGHT, MODEL_WIDTH, image_from_vehicle, model_camera
 from nanopilot.messages import CameraModel, Frame, Percept
 from nanopilot.perception import Network, WeightsError
+from nanopilot.perception.runtime import canonical, to_model
 
 TINT = 0.3
 SCALE = 2  # drawn larger than seen
@@ -34,6 +36,10 @@ class Show:
     image: Annotated[Path, tyro.conf.Positional]
     weights: Path | None = None
     out: Path = Path("seen.png")
+    fov_deg: float = 60.0
+    """Field of view of the camera, from the left edge to the right one."""
+    horizon: float = 0.45
+    """Where the horizon lies, as a share of the picture's height from the top."""
 
 
 def draw(image: UInt8[np.ndarray, "h w 3"], percept: Percept, camera: CameraModel) -> UInt8[np.ndarray, "h2 w2 3"]:
@@ -61,25 +67,37 @@ def draw(image: UInt8[np.ndarray, "h w 3"], percept: Percept, camera: CameraMode
     return out
 
 
+def taken_with(image: UInt8[np.ndarray, "h w 3"], show: Show) -> CameraModel:
+    """The camera a picture is taken to be from. Raises ValueError for an impossible field of view."""
+    height, width = image.shape[:2]
+    if (width, height) == (MODEL_WIDTH, MODEL_HEIGHT):
+        return model_camera()
+    if not 10 <= show.fov_deg <= 150:
+        raise ValueError(f"a field of view is from 10 to 150 degrees, not {show.fov_deg:g}")
+    focal = width / 2 / np.tan(np.radians(show.fov_deg) / 2)
+    return CameraModel("picture", width, height, focal, focal, (width - 1) / 2, show.horizon * height, x=model_camera().x)
+
+
 def main(show: Show) -> int:
     data = cv2.imread(str(show.image), cv2.IMREAD_COLOR)
     if data is None:
         print(f"{show.image} is no picture that OpenCV can read", file=sys.stderr)
         return 2
+    image = np.ascontiguousarray(data[..., ::-1])
     try:
         network = Network(show.weights)
-    except (FileNotFoundError, WeightsError) as error:
+        camera = taken_with(image, show)
+        percept = network.perceive(Frame(0.0, camera.name, image), camera, None)
+    except (FileNotFoundError, WeightsError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
-    image = np.ascontiguousarray(cv2.resize(data, (MODEL_WIDTH, MODEL_HEIGHT), interpolation=cv2.INTER_AREA)[..., ::-1])
-    camera = model_camera()
-    percept = network.perceive(Frame(0.0, camera.name, image), camera, None)
     for line in percept.lanes:
         print(f"line {line.side:+d}: {line.probability:.2f}, from {line.points[0, 0]:.1f} to {line.points[-1, 0]:.1f} m")
     for thing in percept.objects:
         print(f"{thing.kind}: {thing.score:.2f}, {thing.distance:.1f} ± {thing.distance_std:.1f} m")
     print(f"confidence {percept.confidence:.2f}{'' if percept.valid else ': unusable picture'}; wrote {show.out}")
-    cv2.imwrite(str(show.out), draw(image, percept, camera)[..., ::-1])
+    seen = canonical(camera)
+    cv2.imwrite(str(show.out), draw(to_model(image, camera, seen), percept, seen)[..., ::-1])
     return 0
 
 

@@ -5,7 +5,7 @@ files of its labels. A picture is never stretched: a squeezed one is first scale
 CAMERAS), then seen by its focal length and horizon, known (KITTI), calibrated or estimated from the pictures.
 Splits: training may use CamVid's folder `train` without drive 0016E5 (its `val` lies inside that drive), rural_road's `train`, and of
 KITTI's first forty frames three of four, of every sign class four tracks of five, and the light crops' train part. All else is held
-out, TuSimple's two frames too.
+out while tuning, TuSimple's two frames too. What a weights file has really seen stands in its own metadata (`RealFrame.name`).
 """
 
 from __future__ import annotations
@@ -71,6 +71,12 @@ class RealFrame:
     scene: Path | None = None  # PNG of class numbers
     objects: Path | None = None  # KITTI text
     lanes: Path | None = None  # PNG, 0 or the number of the line
+    usable: bool = True  # False: no road to be seen, the network should say so
+
+    @property
+    def name(self) -> str:
+        """What the picture is called in the list that weights carry of the real pictures they were trained on."""
+        return f"{self.set}/{self.image.stem}"
 
 
 def camera_of(name: str, width: int = 0, height: int = 0) -> CameraModel:
@@ -127,7 +133,7 @@ def find(data: Path, split: str = "all") -> list[RealFrame]:
     """Labelled pictures: "train", "tune" (what is held out) or "all". Missing sets are left out; FileNotFoundError when all are."""
     if split not in ("train", "tune", "all"):
         raise ValueError(f"unknown split {split!r}: train, tune or all")
-    frames = [f for each in (camvid, rural_road, kitti_object, tusimple) for f in each(data)]
+    frames = [f for each in (camvid, rural_road, kitti_object, tusimple, not_road) for f in each(data)]
     if not frames:
         raise FileNotFoundError(f"no camvid, rural_road, kitti_object or tusimple pictures in {data} (NANOPILOT_DATA); see docs/data.md")
     return [f for f in frames if split == "all" or f.trained == (split == "train")]
@@ -169,6 +175,12 @@ def tusimple(data: Path) -> Iterator[RealFrame]:
     root = data / "tusimple"
     for path in pictures(root / "images"):
         yield RealFrame("tusimple", path.stem, path, camera_of("tusimple"), False, lanes=root / "gt_instance_image" / f"{path.stem}.png")
+
+
+def not_road(data: Path) -> Iterator[RealFrame]:
+    """chessboards: photographs with no road in them."""
+    for k, path in enumerate(pictures(data / "chessboards")):
+        yield RealFrame("not_road", path.stem, path, camera_of("chessboards", 1280, 720), k % 4 != 3, usable=False)
 
 
 def read_signs(data: Path) -> tuple[Crops, Int[Array, " n"], Int[Array, " n"]]:

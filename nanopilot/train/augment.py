@@ -1,4 +1,4 @@
-"""Changes a training picture may undergo: mirror, light, colour, noise, blur, dirt; and pictures that are no road at all.
+"""Changes a training picture may undergo: mirror, light, night, shade, colour, noise, blur, rain, dirt; and pictures of no road at all.
 
 In: a uint8 picture and its Label's fields. Out: new ones, and a memory: the path as earlier frames may have left it. Mirroring swaps
 left and right in every label. A spoiled picture (`spoil`) teaches only that it is unusable: every other head's `known` is off.
@@ -31,6 +31,13 @@ class AugmentConfig:
     contrast: tuple[float, float] = (0.65, 1.4)
     brightness: float = 30.0  # grey levels
     tint: float = 0.12
+    gamma: float = 0.3
+    gamma_range: tuple[float, float] = (0.6, 2.2)  # above 1 it is darker, as at dusk
+    shade: float = 0.2  # a wedge of the picture lies in shade
+    shade_depth: tuple[float, float] = (0.4, 0.8)
+    rain: float = 0.06  # streaks
+    jpeg: float = 0.15
+    jpeg_quality: tuple[int, int] = (25, 80)
     noise: float = 0.25
     noise_std: tuple[float, float] = (2.0, 12.0)
     blur: float = 0.15
@@ -68,6 +75,13 @@ def recolour(image: UInt8[Array, "h w 3"], rng: np.random.Generator, config: Aug
         shift = rng.uniform(-config.brightness, config.brightness)
         table = np.clip((np.arange(256)[:, None] - 110) * gain + 110 + shift, 0, 255).astype(np.uint8)  # (256, 3)
         image = cv2.LUT(np.ascontiguousarray(image), table.reshape(1, 256, 3))
+    if rng.random() < config.gamma:
+        gamma = np.exp(rng.uniform(*np.log(config.gamma_range)))
+        image = cv2.LUT(np.ascontiguousarray(image), (255 * (np.arange(256) / 255) ** gamma).astype(np.uint8))
+    if rng.random() < config.shade:
+        image = shaded(image, rng, config)
+    if rng.random() < config.rain:
+        image = rained(image, rng)
     if rng.random() < config.grey:
         image = np.repeat(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)[..., None], 3, 2)
     if rng.random() < config.blur:
@@ -77,6 +91,9 @@ def recolour(image: UInt8[Array, "h w 3"], rng: np.random.Generator, config: Aug
         cv2.setRNGSeed(int(rng.integers(2**31)))
         cv2.randn(noise, 0, rng.uniform(*config.noise_std))
         image = cv2.add(image, noise, dtype=cv2.CV_8U)
+    if rng.random() < config.jpeg:
+        quality = int(rng.integers(*config.jpeg_quality))
+        image = cv2.imdecode(cv2.imencode(".jpg", np.ascontiguousarray(image), (cv2.IMWRITE_JPEG_QUALITY, quality))[1], cv2.IMREAD_COLOR)
     if rng.random() < config.erase:
         h, w = image.shape[:2]
         dv, du = int(rng.uniform(0.03, 0.15) * h), int(rng.uniform(0.03, 0.15) * w)
@@ -86,10 +103,30 @@ def recolour(image: UInt8[Array, "h w 3"], rng: np.random.Generator, config: Aug
     return image
 
 
+def shaded(image: UInt8[Array, "h w 3"], rng: np.random.Generator, config: AugmentConfig) -> Array:
+    """One side of a random line is darker."""
+    h, w = image.shape[:2]
+    angle = rng.uniform(0, 2 * np.pi)
+    u, v = rng.uniform(0.1, 0.9, 2) * (w, h)
+    beyond = (np.arange(w)[None] - u) * np.cos(angle) + (np.arange(h)[:, None] - v) * np.sin(angle)
+    light = np.where(beyond > 0, np.float32(rng.uniform(*config.shade_depth)), np.float32(1))
+    return (image * light[..., None]).astype(np.uint8)
+
+
+def rained(image: UInt8[Array, "h w 3"], rng: np.random.Generator) -> Array:
+    """Bright streaks, all at one slant."""
+    h, w = image.shape[:2]
+    streaks = np.zeros((h, w), np.uint8)
+    slant, length = rng.uniform(-0.4, 0.4), rng.uniform(6, 24)
+    for u, v in rng.uniform(0, (w, h), (int(rng.integers(40, 250)), 2)):
+        cv2.line(streaks, (int(u), int(v)), (int(u + slant * length), int(v + length)), int(rng.integers(40, 130)), 1, cv2.LINE_AA)
+    return cv2.add(np.ascontiguousarray(image), cv2.merge([streaks] * 3))
+
+
 def spoil(image: UInt8[Array, "h w 3"], rng: np.random.Generator) -> Array:
     """A picture no one can drive by: dark, blinded, covered, upside down, out of focus, noise, or a crop of something."""
     h, w = image.shape[:2]
-    kind = int(rng.integers(8))
+    kind = int(rng.integers(9))
     noise = rng.normal(0, rng.uniform(0, 6), image.shape)
     if kind == 0:  # lens cap
         out = rng.uniform(0, 12) + noise
@@ -108,6 +145,10 @@ def spoil(image: UInt8[Array, "h w 3"], rng: np.random.Generator) -> Array:
         blocks = image.reshape(h // side, side, w // side, side, 3).transpose(0, 2, 1, 3, 4).reshape(-1, side, side, 3)
         blocks = rng.permutation(blocks).reshape(h // side, w // side, side, side, 3)
         out = blocks.transpose(0, 2, 1, 3, 4).reshape(h, w, 3)
+    elif kind == 7:  # a small part of a road picture, lying on its side, is none of its own
+        side = int(rng.integers(24, 64))
+        v, u = int(rng.integers(h - side)), int(rng.integers(w - side))
+        out = cv2.resize(np.rot90(image[v : v + side, u : u + side]), (w, h), interpolation=cv2.INTER_CUBIC)
     else:  # mostly covered by something near
         out = image.copy()
         edge = int(rng.uniform(0.8, 1.0) * w)

@@ -22,8 +22,8 @@ WEIGHTS = {
     "path": 1.0, "heat": 1.0, "box": 0.3, "distance": 0.5, "shape": 0.6, "confidence": 0.3,
 }  # fmt: skip  # guess, then balanced by eye so that no head's gradient dwarfs the others
 RARE = {
-    SceneClass.MARKING: 2.0, SceneClass.PERSON: 3.0, SceneClass.CYCLIST: 3.0, SceneClass.VEHICLE: 1.5, SceneClass.SIGN: 1.5,
-    SceneClass.POLE: 1.5,
+    SceneClass.MARKING: 2.0, SceneClass.PERSON: 3.0, SceneClass.CYCLIST: 3.0, SceneClass.VEHICLE: 1.5, SceneClass.SIGN: 3.0,
+    SceneClass.POLE: 2.5, SceneClass.FENCE: 2.0, SceneClass.PAVEMENT: 1.5,
 }  # fmt: skip  # guess
 HEAT_WIDTH = 0.12  # Gaussian's standard deviation as a share of the box (guess; CenterNet's lies near it)
 HEAT_WIDTH_MIN = 0.6  # cells

@@ -31,11 +31,13 @@ HEAT_PRIOR = -4.0  # logit of an object at a cell before training: about 2 % (Li
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Channels at 1/4, 1/8, 1/16, 1/32 and residual blocks at the last three: measured by dev/bench_perception.py."""
+    """Channels at 1/4 to 1/32; residual blocks at the last three, and their inner channels. Measured by dev/bench_perception.py."""
 
     widths: tuple[int, int, int, int] = (32, 48, 96, 160)
     blocks: tuple[int, int, int] = (1, 2, 1)
-    neck: int = 64
+    inner: tuple[int, int, int] = (24, 48, 96)
+    neck: int = 48
+    scene: int = 24  # at 1/4
     path_channels: int = 16
     path_hidden: int = 192
     route_hidden: int = 64
@@ -48,10 +50,10 @@ def conv(inputs: int, outputs: int, size: int, stride: int = 1, padding: int | N
 
 
 class Residual(nn.Module):
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, inner: int) -> None:
         super().__init__()
-        self.first = conv(channels, channels, 3)
-        self.second = nn.Sequential(nn.Conv2d(channels, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels))
+        self.first = conv(channels, inner, 3)
+        self.second = nn.Sequential(nn.Conv2d(inner, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels))
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(x + self.second(self.first(x)))
@@ -62,11 +64,12 @@ class PerceptionNetwork(nn.Module):
         super().__init__()
         c4, c8, c16, c32 = config.widths
         n8, n16, n32 = config.blocks
+        i8, i16, i32 = config.inner
         self.stem = conv(3, c4, 4, 4, padding=0)
-        self.stage8 = nn.Sequential(conv(c4, c8, 3, 2), *[Residual(c8) for _ in range(n8)])
-        self.stage16 = nn.Sequential(conv(c8, c16, 3, 2), *[Residual(c16) for _ in range(n16)])
+        self.stage8 = nn.Sequential(conv(c4, c8, 3, 2), *[Residual(c8, i8) for _ in range(n8)])
+        self.stage16 = nn.Sequential(conv(c8, c16, 3, 2), *[Residual(c16, i16) for _ in range(n16)])
         self.down32 = nn.Sequential(nn.Conv2d(c16, c32, 3, 2, 1, bias=False), nn.BatchNorm2d(c32))
-        self.stage32 = nn.Sequential(*[Residual(c32) for _ in range(n32)])
+        self.stage32 = nn.Sequential(*[Residual(c32, i32) for _ in range(n32)])
 
         self.route = nn.Sequential(nn.Linear(heads.ROUTE_SIZE, config.route_hidden), nn.ReLU(inplace=True))
         self.route_bias = nn.Linear(config.route_hidden, c32)
@@ -82,9 +85,9 @@ class PerceptionNetwork(nn.Module):
         self.lane = nn.Conv2d(config.neck, 3 * len(heads.SIDES) * self.rows_per_cell, 1)
         self.object_hidden = conv(config.neck, config.neck, 1)
         self.object = nn.Conv2d(config.neck, len(heads.KINDS) + len(heads.BOX_CHANNELS), 1)
-        self.scene_up = nn.Conv2d(config.neck, 16 * 4, 1)
-        self.scene_skip = nn.Conv2d(c4, 16, 1)
-        self.scene = nn.Conv2d(16, len(SceneClass.NAMES), 1)
+        self.scene_up = nn.Conv2d(config.neck, config.scene * 4, 1)
+        self.scene_skip = nn.Conv2d(c4, config.scene, 1)
+        self.scene = nn.Sequential(conv(config.scene, config.scene, 3), nn.Conv2d(config.scene, len(SceneClass.NAMES), 1))
 
         self.flat = conv(c32, config.path_channels, 1)
         self.path = nn.Sequential(

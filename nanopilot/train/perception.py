@@ -4,6 +4,7 @@ One or more processes (one core each) hold the same network; each takes its shar
 data-parallel SGD). AdamW, linear warm-up and cosine decay, an exponential moving average of the weights is what gets exported.
 A checkpoint and an ONNX file are written every few minutes and after each epoch; started again with the same --out, it goes on from there.
 The frame folder is read anew at each epoch, so frames may still be being drawn.
+The exported file carries the names of the real pictures it was trained on, so that nobody judges it on them.
 Run: python -m nanopilot.train.frames, then python -m nanopilot.train.perception --hours 1
 """
 
@@ -36,13 +37,17 @@ from nanopilot.train.augment import AugmentConfig, augment
 from nanopilot.train.frames import CACHE
 from nanopilot.train.losses import all_losses, total
 from nanopilot.train.network import Exported, NetworkConfig, PerceptionNetwork, normalise
+from nanopilot.train.unfold import unfold
 
 DATA = Path(os.environ.get("NANOPILOT_DATA", "../shared/data"))
 LABELS = Path("~/.cache/nanopilot/labels").expanduser()  # what `nanopilot train label` wrote about real pictures
 Taught = tuple[real.RealFrame, Path | None]  # a real picture and what teachers said of it
+SHARES = {"camvid": 4.0, "rural_road": 2.0, "kitti_object": 1.5, "not_road": 0.15}  # how often a set is looked at; only CamVid labels all
+TAUGHT_SHARE = 1.0  # of each set that teachers alone have labelled
 PRINT_EVERY = 50  # steps
 SAVE_EVERY = 240.0  # s
 BIG_WEIGHT = 1000  # numbers
+UNFOLD_BATCHES = 8
 OPSET = 17
 
 
@@ -63,8 +68,9 @@ class TrainConfig:
     clip: float = 5.0  # largest gradient norm
     seed: int = 0
     tune_frames: int = 320
-    start: Path | None = None  # a checkpoint whose averaged weights, as far as they fit, a new run begins from
+    start: Path | None = None  # a checkpoint, or an exported .onnx, whose weights, as far as they fit, a new run begins from
     real: float = 0.0  # share of real pictures in a batch; needs NANOPILOT_DATA
+    final: bool = False  # train on the real pictures held out for tuning, too
     network: NetworkConfig = field(default_factory=NetworkConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
@@ -73,7 +79,7 @@ def batches(config: TrainConfig, rank: int, start: int) -> Iterator[tuple[Tensor
     """Endless batches of this process's share: pictures (B, 256, 512, 3) uint8, labels by name. A pass sees every frame once."""
     size = config.batch // config.processes
     looks = round(config.real * size)  # at real pictures
-    sets = by_set(real.pairs(DATA, LABELS, "train")) if looks else []
+    sets = by_set(real_pictures(config))
     step = start
     while True:
         frames = Frames(config.frames / "train")
@@ -94,15 +100,21 @@ def batches(config: TrainConfig, rank: int, start: int) -> Iterator[tuple[Tensor
             step += 1
 
 
-def by_set(pairs: list[Taught]) -> list[list[Taught]]:
+def real_pictures(config: TrainConfig) -> list[Taught]:
+    """Those this run trains on; TuSimple's never."""
+    pairs = real.pairs(DATA, LABELS, "all" if config.final else "train") if config.real else []
+    return [(frame, said) for frame, said in pairs if frame.set != "tusimple"]
+
+
+def by_set(pairs: list[Taught]) -> dict[str, list[Taught]]:
     """Real pictures grouped by the set they are from."""
-    return [[pair for pair in pairs if pair[0].set == name] for name in sorted({frame.set for frame, _ in pairs})]
+    return {name: [pair for pair in pairs if pair[0].set == name] for name in sorted({frame.set for frame, _ in pairs})}
 
 
-def pick(sets: list[list[Taught]], rng: np.random.Generator) -> Taught:
-    """Each set as often as its size's cube root: a small one must be seen often, but not by heart."""
-    share = np.cbrt([len(s) for s in sets])
-    chosen = sets[rng.choice(len(sets), p=share / share.sum())]
+def pick(sets: dict[str, list[Taught]], rng: np.random.Generator) -> Taught:
+    """Any of a set drawn by SHARES."""
+    share = np.array([SHARES.get(name, TAUGHT_SHARE) for name in sets])
+    chosen = sets[list(sets)[rng.choice(len(sets), p=share / share.sum())]]
     return chosen[int(rng.integers(len(chosen)))]
 
 
@@ -198,14 +210,20 @@ def save(
     part = config.out / "checkpoint.part"
     torch.save(state, part)
     part.rename(config.out / "checkpoint.pt")
-    about = {"step": str(step), "train_seconds": f"{seconds:.0f}", "config": json.dumps(asdict(config), default=str)}
+    seen = json.dumps(sorted(frame.name for frame, _ in real_pictures(config)))
+    about = {"step": str(step), "train_seconds": f"{seconds:.0f}", "config": json.dumps(asdict(config), default=str), "real_pictures": seen}
     export(average, config.out / "perception.onnx", about)
 
 
-def begin_from(network: PerceptionNetwork, checkpoint: Path) -> None:
-    """Take over a checkpoint's averaged weights of the same name and shape."""
+def begin_from(network: PerceptionNetwork, config: TrainConfig) -> None:
+    """Take over, where names and shapes fit, an exported network's weights or a checkpoint's averaged ones."""
+    if config.start.suffix == ".onnx":
+        looks = [batch for batch, _ in zip(batches(config, 0, 0), range(UNFOLD_BATCHES), strict=False)]
+        image = normalise(torch.cat([images for images, _ in looks]))
+        unfold(network, config.start, image, *(torch.cat([labels[name] for _, labels in looks]) for name in ("route", "memory")))
+        return
     own = network.state_dict()
-    known = torch.load(checkpoint, weights_only=False)["average"]
+    known = torch.load(config.start, weights_only=False)["average"]
     own.update({name: value for name, value in known.items() if name in own and own[name].shape == value.shape})
     network.load_state_dict(own)
 
@@ -217,7 +235,7 @@ def train(rank: int, config: TrainConfig) -> None:
     torch.manual_seed(config.seed)
     network = PerceptionNetwork(config.network).to(memory_format=torch.channels_last)
     if config.start:
-        begin_from(network, config.start)
+        begin_from(network, config)
     average = copy.deepcopy(network).eval()
     decayed = [p for p in network.parameters() if p.ndim > 1]
     other = [p for p in network.parameters() if p.ndim <= 1]

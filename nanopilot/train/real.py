@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -21,12 +22,14 @@ from jaxtyping import Float, Float32, UInt8
 
 from nanopilot.geometry import MODEL_FOCAL, MODEL_HEIGHT, MODEL_WIDTH, image_from_image, road_from_image
 from nanopilot.messages import CameraModel, SceneClass
-from nanopilot.perception import heads
-from nanopilot.perception.datasets import RealFrame, find, lines_of, read, read_mask
+from nanopilot.perception import datasets, heads
+from nanopilot.perception.datasets import RealFrame, find, lines_of
 from nanopilot.perception.labels import ANY_ROAD, HEADS, MAX_OBJECTS, NOT_ROAD, OBJECT_FIELDS, scene_label
 from nanopilot.perception.runtime import canonical
 
 __all__ = ["RealFrame", "find", "sample", "taught"]
+
+read, read_mask = lru_cache(maxsize=None)(datasets.read), lru_cache(maxsize=None)(datasets.read_mask)  # the sets are small: under 2 GB
 
 Array = np.ndarray
 Fields = dict[str, Array]
@@ -73,7 +76,7 @@ def taught(frames: list[RealFrame], labels: Path) -> list[tuple[RealFrame, Path 
         if (path.parent.name, path.stem) not in known and (image := Path(json.loads(path.read_text())["image"])).exists():
             about = json.loads(path.read_text())
             camera = CameraModel(**about["camera"])
-            pairs.append((RealFrame("taught", about["group"], image, camera, about["trained"]), path))
+            pairs.append((RealFrame(path.parent.name, about["group"], image, camera, about["trained"]), path))
     return pairs
 
 
@@ -134,7 +137,7 @@ def sample(
     }  # fmt: skip
     return np.ascontiguousarray(image), {
         "scene": scene, "lane_u": lane_u, "path": np.zeros((heads.PATH_POINTS, 2), np.float32), "route": heads.route_vector(None),
-        "objects": objects, "usable": np.array(1.0), "known": np.array([known.get(name, False) for name in HEADS]),
+        "objects": objects, "usable": np.array(float(frame.usable)), "known": np.array([known.get(name, False) for name in HEADS]),
         "junction": np.array(False), "turn": np.array(0.0),
     }  # fmt: skip
 

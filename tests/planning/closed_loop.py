@@ -148,7 +148,7 @@ def run(
             lane_left=float(any(abs(lane - own - LANE_WIDTH) < 0.1 for lane in lanes)),
             lane_right=float(any(abs(lane - own + LANE_WIDTH) < 0.1 for lane in lanes)),
             tracks=tuple(make_track(a, car, t, rng, track_noise) for a in actors),
-            route_line=child_from_parent(resample(line, s + ROUTE_ARC), car.x, car.y, car.yaw),
+            route_line=child_from_parent(resample(line, s + ROUTE_ARC), car.x, car.y, car.yaw),  route_std=1.0,
             next_turn=turn[0] if turn else Turn.ARRIVE, next_turn_distance=turn[1] - s if turn else goal - s,
             goal_distance=goal - s, speed_limit=limit, localisation_std=1.0, blind=max(t - blind_from, 0.0),
         )  # fmt: skip

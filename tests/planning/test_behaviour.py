@@ -16,7 +16,7 @@ def world(y=0.0, turn=Turn.STRAIGHT, at=100.0, speed=10.0, tracks=(), lane_right
     points = np.stack([PATH_ARC, np.full(len(PATH_ARC), y)], -1)
     return World(
         0.0, speed, 0.0, 0.0, Curve(points, np.full(16, 0.1), 1.0) if path else None, None, None, LANE_WIDTH, 0.0, lane_right,
-        tracks, np.stack([ROUTE_ARC, 0 * ROUTE_ARC], -1), turn, at, 500.0, 10.0, 1.0, 0.0,
+        tracks, np.stack([ROUTE_ARC, 0 * ROUTE_ARC], -1), 0.8, turn, at, 500.0, 10.0, 1.0, 0.0,
     )  # fmt: skip
 
 
