@@ -1,109 +1,221 @@
-"""What the network costs: inference by engine, decoding, and training throughput, for a few trunk sizes.
+"""What a frame costs: our whole path from picture to Percept beside the peers' own, same frames, one core each, in one run.
 
-In: nothing but this machine. Out: one line per candidate with multiply-adds, weights, images a second in training on one thread, and
-milliseconds a frame on one thread with ONNX Runtime and OpenVINO; then the whole `perceive` call with the committed weights.
-The numbers chosen in train.network.NetworkConfig come from here. Run: python dev/bench_perception.py
+In: frames of NANOPILOT_DATA (CamVid's and KITTI's), or drawn ones without it. Out: median and 99th percentile, ratios, the time of each
+part of ours, our peak memory. The peers are the teachers of nanopilot.teachers, from NANOPILOT_DATA/teachers; without them ours is timed
+alone, which is said. Frames go round robin, so that all meet the same moments of the machine. With --design it also times the trunk sizes
+that NetworkConfig was chosen among, by engine, and training (needs the extra `train`).
+Run: python dev/bench_perception.py [--frames 60] [--json FILE] [--design]
 """
 
 from __future__ import annotations
 
+import json
+import multiprocessing
+import os
+import platform
+import resource
 import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
+import cv2
 import numpy as np
-import torch
-from torch import nn
+import tyro
 
+from nanopilot.evaluate.suite import machine, this_commit
 from nanopilot.geometry import MODEL_HEIGHT, MODEL_WIDTH, model_camera
-from nanopilot.messages import ROUTE_ARC, Frame
-from nanopilot.perception import WEIGHTS, Network, heads
-from nanopilot.train.network import NetworkConfig, PerceptionNetwork, normalise
-from nanopilot.train.perception import export
+from nanopilot.messages import CameraModel, Frame
+from nanopilot.perception import Network, datasets, heads
+from nanopilot.perception.decode import decode
+from nanopilot.perception.runtime import canonical, to_model
+from nanopilot.perception.signals import Reader
 
-CANDIDATES = {
-    "small": NetworkConfig(widths=(24, 40, 80, 128), blocks=(1, 1, 1), neck=48),
-    "chosen": NetworkConfig(),
-    "wide": NetworkConfig(widths=(32, 64, 128, 192), blocks=(1, 2, 2), neck=64),
-}
-BATCH = 8
-ROUNDS = 40
+DATA = Path(os.environ.get("NANOPILOT_DATA", "../shared/data"))
+WARM_UP = 3  # frames
+Picture = tuple[np.ndarray, CameraModel]
 
 
-def milliseconds(call: Callable[[], object]) -> tuple[float, float]:
-    """Median and 95th percentile of ROUNDS calls after a few to warm up."""
-    for _ in range(5):
-        call()
-    times = []
-    for _ in range(ROUNDS):
-        start = time.perf_counter()
-        call()
-        times.append(1e3 * (time.perf_counter() - start))
-    return float(np.median(times)), float(np.quantile(times, 0.95))
+@dataclass(frozen=True)
+class Bench:
+    frames: int = 60
+    json: Path | None = None
+    design: bool = False
 
 
-def multiply_adds(network: PerceptionNetwork) -> float:
-    """Millions for one picture: convolutions and matrices."""
-    total = 0.0
+def pictures(count: int) -> tuple[list[Picture], str]:
+    """Frames and where they are from."""
+    try:
+        found = [f for f in datasets.find(DATA) if f.set in ("camvid", "kitti_object")]
+    except FileNotFoundError:
+        found = []
+    if found:
+        chosen = [found[i] for i in np.linspace(0, len(found) - 1, count).astype(int)]
+        return [(datasets.read(f), f.camera) for f in chosen], "CamVid and KITTI"
+    from nanopilot.sim import demo
+    from nanopilot.sim.camera import CpuCamera
 
-    def count(layer: nn.Module, _: object, out: torch.Tensor) -> None:
-        nonlocal total
-        total += layer.weight.numel() * (out.shape[2] * out.shape[3] if out.ndim == 4 else 1)  # type: ignore[operator, union-attr]
-
-    hooks = [m.register_forward_hook(count) for m in network.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
-    with torch.no_grad():
-        network.eval()(torch.zeros(1, 3, MODEL_HEIGHT, MODEL_WIDTH), torch.zeros(1, heads.ROUTE_SIZE))
-    for hook in hooks:
-        hook.remove()
-    return total / 1e6
-
-
-def training_rate(network: PerceptionNetwork) -> float:
-    """Images a second, forward and backward, on one thread."""
-    network = network.to(memory_format=torch.channels_last).train()
-    images = torch.randint(0, 255, (BATCH, MODEL_HEIGHT, MODEL_WIDTH, 3), dtype=torch.uint8)
-    route = torch.zeros(BATCH, heads.ROUTE_SIZE)
-    seconds = []
-    for _ in range(4):
-        start = time.perf_counter()
-        sum(v.square().mean() for v in network(normalise(images), route).values()).backward()  # type: ignore[union-attr]
-        seconds.append(time.perf_counter() - start)
-    return BATCH / min(seconds)
+    static = demo.static_scene(1)
+    eye, camera = CpuCamera(static), model_camera()
+    drawn = []
+    for s in np.linspace(0, 100, count):
+        x, y = demo.beside(s, -0.5 * demo.LANE)[0]
+        drawn.append((eye.render(demo.scene(static), camera, (x, y, float(demo.centre(s)[1][0]))).rgb, camera))
+    return drawn, "drawn ones (no NANOPILOT_DATA)"
 
 
-def openvino_call(path: Path, inputs: dict[str, np.ndarray]) -> Callable[[], object]:
+class Ours:
+    """The steps of Network.perceive, each timed."""
+
+    def __init__(self) -> None:
+        self.network, self.parts = Network(), {"warp": [], "network": [], "decode": []}
+        self.route, self.memory = heads.route_vector(None), heads.memory_vector(None)
+
+    def __call__(self, image: np.ndarray, camera: CameraModel) -> None:
+        t0 = time.perf_counter()
+        seen = canonical(camera)
+        small = to_model(image, camera, seen)
+        t1 = time.perf_counter()
+        outputs = self.network.infer(small, self.route, self.memory)
+        t2 = time.perf_counter()
+        decode(outputs, 0.0, seen, camera.name, self.network.config)
+        for name, seconds in zip(self.parts, (t1 - t0, t2 - t1, time.perf_counter() - t2), strict=True):
+            self.parts[name].append(1e3 * seconds)
+
+
+def peers() -> dict[str, Callable[[np.ndarray, CameraModel], object]]:
+    """The teachers by name; each does its own resizing and decoding."""
+    try:
+        from nanopilot.teachers import Teachers, barred, tiled
+
+        teachers = Teachers(DATA / "teachers")
+    except (FileNotFoundError, ValueError) as error:
+        print(f"ours alone: {error}")
+        return {}
+    out: dict[str, Callable[[np.ndarray, CameraModel], object]] = {"twinlitenet": lambda image, _: teachers.twinlitenet(image)}
+    for name, detect in teachers.detectors.items():
+        out[name] = lambda image, _, detect=detect: tiled(detect, image)
+
+    def road(bgr: np.ndarray) -> np.ndarray:
+        return teachers.segment(bgr.transpose(2, 0, 1)[None].astype(np.float32))[0]
+
+    out["road_adas"] = lambda image, _: barred(road, image[..., ::-1], 896, 512)
+    return out
+
+
+def peak_memory(frames: list[Picture]) -> float:
+    """MB that a process needs at most which only perceives."""
+    pipe, theirs = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=_perceive_all, args=(theirs, frames[:10]))
+    process.start()
+    megabytes = pipe.recv()
+    process.join()
+    return megabytes
+
+
+def _perceive_all(pipe: multiprocessing.connection.Connection, frames: list[Picture]) -> None:
+    network, reader = Network(), Reader()
+    for image, camera in frames:
+        network.perceive(Frame(0.0, camera.name, image), camera, None)
+        reader.read([image[:48, :48]])
+    pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def compare(bench: Bench) -> dict[str, float]:
+    """Print the table; the summary as a dict."""
+    frames, source = pictures(bench.frames)
+    ours = Ours()
+    runners: dict[str, Callable[[np.ndarray, CameraModel], object]] = {"ours": ours} | peers()
+    times: dict[str, list[float]] = {name: [] for name in runners}
+    for k, (image, camera) in enumerate([*frames[:WARM_UP], *frames]):
+        for name, run in runners.items():
+            start = time.perf_counter()
+            run(image, camera)
+            if k >= WARM_UP:
+                times[name].append(1e3 * (time.perf_counter() - start))
+    print(f"{len(frames)} frames: {source}; one core each, {platform.processor() or platform.machine()}; picture in, answer out, ms")
+    middle = {name: float(np.median(v)) for name, v in times.items()}
+    for name, values in times.items():
+        ratio = middle[name] / middle["ours"]
+        print(f"{name:14s} p50 {middle[name]:7.1f}  p99 {np.percentile(values, 99):7.1f}  {ratio:5.1f} times ours")
+    parts = {name: float(np.median(values[WARM_UP:])) for name, values in ours.parts.items()}
+    memory = peak_memory(frames)
+    print("ours: " + ", ".join(f"{name} {value:.1f}" for name, value in parts.items()) + f" ms; peak memory {memory:.0f} MB")
+    summary = {"ours_ms_p50": middle["ours"], "ours_ms_p99": float(np.percentile(times["ours"], 99)), "peak_memory_mb": memory}
+    summary |= {f"ours_{name}_ms": value for name, value in parts.items()} | {f"{name}_ms_p50": value for name, value in middle.items()}
+    if "twinlitenet" in middle:
+        summary["times_faster_than_twinlitenet"] = middle["twinlitenet"] / middle["ours"]
+    return summary | {"n": len(frames)}
+
+
+def design() -> None:
+    """Trunk sizes: multiply-adds, weights, milliseconds by engine, pictures a second in training; all on one thread."""
     import openvino
+    import torch
+    from torch import nn
 
-    model = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_NUM_THREADS": 1, "PERFORMANCE_HINT": "LATENCY"})
-    request = model.create_infer_request()
-    return lambda: request.infer(inputs)
+    from nanopilot.train.network import NetworkConfig, PerceptionNetwork, normalise
+    from nanopilot.train.perception import export
 
-
-def main() -> None:
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
-    inputs = {"image": np.full((1, MODEL_HEIGHT, MODEL_WIDTH, 3), 100, np.uint8), "route": np.zeros((1, heads.ROUTE_SIZE), np.float32)}
-    for name, config in CANDIDATES.items():
+    batch = 8
+    chosen = NetworkConfig()
+    wide, deep = replace(chosen, inner=chosen.widths[1:], neck=64), replace(chosen, blocks=(1, 3, 2))
+    candidates = {"chosen": chosen, "wide inside": wide, "deeper": deep}
+    image = np.full((1, MODEL_HEIGHT, MODEL_WIDTH, 3), 100, np.uint8)
+    inputs = {"image": image, "route": heads.route_vector(None)[None], "memory": heads.memory_vector(None)[None]}
+    for name, config in candidates.items():
         network = PerceptionNetwork(config)
-        macs, weights = multiply_adds(network), sum(p.numel() for p in network.parameters()) / 1e6
+        total = 0
+
+        def count(layer: nn.Module, _: object, out: torch.Tensor) -> None:
+            nonlocal total
+            total += layer.weight.numel() * (out.shape[2] * out.shape[3] if out.ndim == 4 else 1)
+
+        hooks = [m.register_forward_hook(count) for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+        tensors = [torch.from_numpy(inputs[key]) for key in ("route", "memory")]
+        with torch.no_grad():
+            network.eval()(normalise(torch.from_numpy(image)), *tensors)
+        for hook in hooks:
+            hook.remove()
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "network.onnx"
             export(network, path, {})
-            onnx = Network(path)
-            ort = milliseconds(lambda: onnx.session.run(None, inputs))  # noqa: B023
-            vino = milliseconds(openvino_call(path, inputs))
-        rate = training_rate(network)
-        print(f"{name:8s} {macs:5.0f} MMAC {weights:.2f} M weights  training {rate:4.1f} images/s", end="  ")
-        print(f"onnxruntime {ort[0]:.1f} ms (p95 {ort[1]:.1f})  openvino {vino[0]:.1f} ms (p95 {vino[1]:.1f})")
-    if WEIGHTS.exists():
-        pilot, camera = Network(), model_camera()
-        frame = Frame(0.0, camera.name, np.random.default_rng(0).integers(0, 255, (MODEL_HEIGHT, MODEL_WIDTH, 3), dtype=np.uint8))
-        line = np.stack([ROUTE_ARC, np.zeros(len(ROUTE_ARC))], -1)
-        whole = milliseconds(lambda: pilot.perceive(frame, camera, line))
-        print(f"perceive with the committed weights, decoding included: {whole[0]:.1f} ms (p95 {whole[1]:.1f})")
+            session = Network(path).session
+            model = openvino.Core().read_model(str(path))
+            model.reshape({key: list(value.shape) for key, value in inputs.items()})
+            request = openvino.Core().compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": 1}).create_infer_request()
+        engines = {"onnxruntime": lambda s=session: s.run(None, inputs), "openvino": lambda r=request: r.infer(inputs)}
+        took = {engine: [] for engine in engines}
+        for _ in range(30):
+            for engine, run in engines.items():
+                start = time.perf_counter()
+                run()
+                took[engine].append(1e3 * (time.perf_counter() - start))
+        network = network.to(memory_format=torch.channels_last).train()
+        many, seconds = normalise(torch.zeros(batch, MODEL_HEIGHT, MODEL_WIDTH, 3, dtype=torch.uint8)), []
+        for _ in range(4):
+            start = time.perf_counter()
+            sum(v.square().mean() for v in network(many, *[t.expand(batch, -1) for t in tensors]).values()).backward()
+            seconds.append(time.perf_counter() - start)
+        speed = "  ".join(f"{engine} {np.median(v[5:]):.1f} ms" for engine, v in took.items())
+        weights = sum(p.numel() for p in network.parameters())
+        print(f"{name:12s} {total / 1e6:4.0f} MMAC {weights / 1e6:.2f} M weights  {speed}  training {batch / min(seconds):.1f} pictures/s")
+
+
+def main(bench: Bench) -> None:
+    cv2.setNumThreads(1)
+    summary = compare(bench)
+    if bench.json:
+        report = {"suite": "bench_perception", "commit": this_commit(), "date": datetime.now(UTC).isoformat(timespec="seconds")}
+        bench.json.write_text(json.dumps(report | {"machine": machine(), "summary": summary}, indent=1) + "\n")
+    if bench.design:
+        design()
 
 
 if __name__ == "__main__":
-    main()
+    main(tyro.cli(Bench))

@@ -179,7 +179,7 @@ class Kind(StrEnum):
 
 
 class SceneClass:
-    """Per-pixel classes, in the order of the network's scene head and of the label files."""
+    """Per-pixel classes, in the order of the network's scene head and of the label files; IGNORE in a Percept is "not sure"."""
 
     NAMES = (
         "other", "road", "marking", "pavement", "vehicle", "person", "cyclist", "sign_or_light", "nature", "building", "sky",
@@ -187,6 +187,18 @@ class SceneClass:
     )  # fmt: skip
     OTHER, ROAD, MARKING, PAVEMENT, VEHICLE, PERSON, CYCLIST, SIGN, NATURE, BUILDING, SKY, POLE, FENCE = range(13)
     IGNORE = 255
+
+
+class PaintForm(StrEnum):
+    SOLID = "solid"
+    DASHED = "dashed"
+    UNKNOWN = "unknown"
+
+
+class PaintColour(StrEnum):
+    WHITE = "white"
+    YELLOW = "yellow"
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
@@ -199,6 +211,42 @@ class LaneLine(Message):
     image_points: Float32[Array, "n 2"]  # (u, v)
     points: Float32[Array, "n 2"]  # (x, y) on the road, vehicle frame, x ascending
     y_std: Float32[Array, " n"]
+    form: PaintForm = PaintForm.UNKNOWN
+    colour: PaintColour = PaintColour.UNKNOWN
+
+
+@dataclass(frozen=True)
+class RoadEdge(Message):
+    """Where the road ends to the left (side -1) or right (+1): kerb, verge, or whatever stands on it."""
+
+    side: int
+    image_points: Float32[Array, "n 2"]  # (u, v)
+    points: Float32[Array, "n 2"]  # (x, y) on the road, vehicle frame, x ascending
+    y_std: Float32[Array, " n"]
+
+
+class Light(StrEnum):
+    """A traffic light's state; OFF is also one whose lamp can't be told."""
+
+    RED = "red"
+    YELLOW = "yellow"
+    GREEN = "green"
+    OFF = "off"
+
+
+@dataclass(frozen=True)
+class TrafficLight(Message):
+    box: Float32[Array, "4"]  # u0 v0 u1 v1
+    state: Light
+    probability: float
+
+
+@dataclass(frozen=True)
+class TrafficSign(Message):
+    box: Float32[Array, "4"]  # u0 v0 u1 v1
+    name: str  # one of perception.signals.SIGNS
+    probability: float
+    speed_limit: float  # m/s; 0 where it is none
 
 
 PATH_ARC = np.array([0, 2, 4, 6, 8, 10, 12, 15, 18, 21, 25, 30, 35, 40, 50, 60], float)  # m along a path, from abeam of the rear axle
@@ -242,6 +290,9 @@ class Percept(Message):
     free_distance: Float32[Array, " w"]  # drivable distance per scene column, m
     confidence: float
     valid: bool
+    edges: tuple[RoadEdge, ...] = ()
+    signs: tuple[TrafficSign, ...] = ()
+    lights: tuple[TrafficLight, ...] = ()
 
 
 # --------------------------------------------------------------------------- world

@@ -1,8 +1,9 @@
 """The network's output tensors -> Percept: image space lifted to metres by the camera's calibration. Numpy only.
 
-In: the nine arrays named by heads.OUTPUTS (one frame, batch axis removed) and the level camera they were seen through. Out: lane
-lines, path, objects, scene, free distance. The road is a plane; each object's bearing comes from the column of its
-footprint's centre, its distance from the network. It keeps nothing between frames: filtering is the world stage's work.
+In: the nine arrays named by heads.OUTPUTS (one frame, batch axis removed), the level camera they were seen through, and the picture, for
+the paint's form and colour. Out: lane lines, path, objects, scene, road edges, free distance. The road is a plane. An object's bearing
+comes from the column of its footprint's centre; its distance is told twice, by the network, which knows sizes, and by where the box
+touches the road, and weighed by their doubts (Kalman's static case). It keeps nothing between frames: filtering is the world stage's work.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
 from nanopilot.geometry import MODEL_FOCAL, camera_from_vehicle, road_from_image
-from nanopilot.messages import CameraModel, Detection, LaneLine, PathProposal, Percept, SceneClass
+from nanopilot.messages import CameraModel, Detection, LaneLine, PaintColour, PaintForm, PathProposal, Percept, RoadEdge, SceneClass
 from nanopilot.perception import heads
+from nanopilot.perception.paint import paint
 
 Array = np.ndarray
 
@@ -31,6 +33,12 @@ class Config:
     overlap: float = 0.55  # IoU above which the weaker of two boxes of one kind is dropped
     bearing_std: float = 0.006  # rad, floor: 1.5 px of 256
     aside_std: float = 0.5  # m: the footprint's centre is told sideways no better, near or far (measured on the tuning seeds)
+    contact_rows: float = 1.5  # px of the model camera, std of where a box meets the road, guess
+    contact_share: float = 0.05  # of the distance, std: the road is no plane, pitch errs by a third of a degree, guess
+    contact_gate: float = 3.0  # standard deviations of both beyond which the contact is not believed (hidden foot, hill)
+    edge_rows: int = 6  # least rows of a road edge
+    edge_std: float = 0.1  # m, floor
+    edge_near: float = 3.0  # m: nearer rows see too little of the road's width
     valid: float = 0.5  # least confidence of a usable picture
     roof: float = 120.0  # m, largest free distance
 
@@ -39,17 +47,25 @@ class Config:
 def _rays(camera: CameraModel) -> tuple[Array, Array]:
     """Of every lane row and column: the road's depth (n rows,) and of every scene row: the distance from the camera (rows, columns)."""
     row_points = road_from_image(camera, np.stack([np.full(len(heads.ROWS), camera.cx), heads.ROWS], -1))
+    return row_points[:, 0] - camera.x, _scene_rays(camera)[1]
+
+
+@lru_cache(maxsize=8)
+def _scene_rays(camera: CameraModel) -> tuple[Array, Array]:
+    """Of every scene row: the road's depth (rows,), NaN above the horizon; of every cell: its distance (rows, columns)."""
     h, w = camera.height // heads.SCENE_STRIDE, camera.width // heads.SCENE_STRIDE
     v, u = np.mgrid[0:h, 0:w] * heads.SCENE_STRIDE + (heads.SCENE_STRIDE - 1) / 2
     ground = road_from_image(camera, np.stack([u.ravel(), v.ravel()], -1)) - (camera.x, camera.y)
-    return row_points[:, 0] - camera.x, np.hypot(*ground.T).reshape(h, w)
+    return ground[:, 0].reshape(h, w)[:, w // 2], np.hypot(*ground.T).reshape(h, w)
 
 
 Rows = Float32[Array, "4 39"]
 
 
-def lane_lines(u: Rows, exists: Rows, std: Rows, camera: CameraModel, config: Config) -> tuple[LaneLine, ...]:
-    """Row-wise columns -> lines on the road, near to far."""
+def lane_lines(
+    u: Rows, exists: Rows, std: Rows, camera: CameraModel, config: Config, image: UInt8[Array, "h w 3"] | None = None
+) -> tuple[LaneLine, ...]:
+    """Row-wise columns -> lines on the road, near to far, with their paint if the picture is given."""
     depth, _ = _rays(camera)
     lines = []
     for k, side in enumerate(heads.SIDES):
@@ -60,6 +76,7 @@ def lane_lines(u: Rows, exists: Rows, std: Rows, camera: CameraModel, config: Co
         pixels = np.stack([u[k, rows], heads.ROWS[rows]], -1)
         y_std = np.hypot(std[k, rows] * depth[rows] / camera.fx, config.line_std)
         surest = np.sort(exists[k, rows])[-config.line_rows :]
+        form, colour = (PaintForm.UNKNOWN, PaintColour.UNKNOWN) if image is None else paint(image, pixels[::-1])
         lines.append(
             LaneLine(
                 side=side,
@@ -67,6 +84,8 @@ def lane_lines(u: Rows, exists: Rows, std: Rows, camera: CameraModel, config: Co
                 image_points=pixels.astype(np.float32),
                 points=road_from_image(camera, pixels).astype(np.float32),
                 y_std=y_std.astype(np.float32),
+                form=form,
+                colour=colour,
             )
         )
     return tuple(lines)
@@ -103,7 +122,10 @@ def objects(heat: Float32[Array, "3 h w"], box: Float32[Array, "11 h w"], camera
         aside = np.arctan2(foot - camera.cx, MODEL_FOCAL)  # the bearing it would have in the model camera, for which distances are learnt
         distance = np.exp(raw[4]) * np.cos(aside) * zoom / np.cos(bearing)
         spread = distance * np.exp(raw[5]) * np.sqrt(2.0)  # Laplace scale of the logarithm -> standard deviation
-        yaw = bearing + np.arctan2(raw[heads.SIN], raw[heads.COS])
+        turned = np.arctan2(raw[heads.SIN], raw[heads.COS])
+        yaw = bearing + turned
+        depth_of_body = (np.abs(np.cos(turned)) * np.exp(raw[9]) + np.abs(np.sin(turned)) * np.exp(raw[10])) / 2
+        distance, spread = with_contact(distance, spread, foot, sides[:, 3], depth_of_body, camera, config)
         for i in np.flatnonzero(keep):
             found.append(
                 Detection(
@@ -124,6 +146,53 @@ def objects(heat: Float32[Array, "3 h w"], box: Float32[Array, "11 h w"], camera
     return tuple(sorted(found, key=lambda d: -d.score))
 
 
+def with_contact(
+    distance: Array, spread: Array, foot: Array, bottom: Array, half_depth: Array, camera: CameraModel, config: Config
+) -> tuple[Array, Array]:
+    """Distances and their std, corrected by where each box's bottom row (px) meets the road, half a body before the footprint's centre."""
+    ground = road_from_image(camera, np.stack([foot, bottom], -1).astype(float)) - (camera.x, camera.y)
+    contact = np.hypot(ground[:, 0], ground[:, 1])
+    row = contact**2 / (camera.fy * camera.z) * config.contact_rows * camera.fy / MODEL_FOCAL
+    doubt = np.hypot(row, config.contact_share * contact)
+    told = contact + half_depth
+    cut = bottom >= camera.height - heads.GRID_STRIDE  # its foot may be below the picture
+    near = np.abs(told - distance) < config.contact_gate * np.hypot(doubt, spread)  # False for NaN
+    gain = np.where(near & ~cut, spread**2 / (spread**2 + doubt**2), 0.0)
+    return distance + gain * np.where(near, told - distance, 0.0), spread * np.sqrt(1 - gain)
+
+
+def road_edges(scene: UInt8[Array, "h w"], camera: CameraModel, config: Config) -> tuple[RoadEdge, ...]:
+    """Where the road right ahead of us ends to each side, row by row from near to far; cells of the picture's own edge are none."""
+    depth, _ = _scene_rays(camera)
+    drivable = (scene == SceneClass.ROAD) | (scene == SceneClass.MARKING)
+    last = scene.shape[1] - 1
+    middle = int(np.clip(round(camera.cx / heads.SCENE_STRIDE), 0, last))
+    found: dict[int, list[tuple[int, int]]] = {-1: [], 1: []}
+    for row in range(len(scene) - 1, -1, -1):
+        if not np.isfinite(depth[row]) or not drivable[row, middle]:
+            break  # the horizon, or something stands before us
+        blocked = np.flatnonzero(~drivable[row])
+        k = int(np.searchsorted(blocked, middle))
+        low = int(blocked[k - 1]) + 1 if k else 0
+        high = int(blocked[k]) - 1 if k < len(blocked) else last
+        if low > 0:
+            found[-1].append((low, row))
+        if high < last:
+            found[1].append((high, row))
+        middle = (low + high) // 2
+    edges = []
+    for side, cells in found.items():
+        border = np.array(cells, float).reshape(-1, 2) + ((side + 1) / 2, 0.5)  # in cells: the outer side of the last drivable one
+        pixels = heads.SCENE_STRIDE * border - 0.5
+        points = road_from_image(camera, pixels) if len(pixels) else pixels
+        keep = np.isfinite(points).all(1) & (points[:, 0] - camera.x > config.edge_near) & (points[:, 0] < config.roof)
+        if keep.sum() >= config.edge_rows:
+            points, pixels = points[keep], pixels[keep]
+            std = np.hypot(heads.SCENE_STRIDE / 2 * (points[:, 0] - camera.x) / camera.fx, config.edge_std)
+            edges.append(RoadEdge(side, pixels.astype(np.float32), points.astype(np.float32), std.astype(np.float32)))
+    return tuple(edges)
+
+
 def free_distance(scene: UInt8[Array, "h w"], camera: CameraModel, config: Config) -> Float32[Array, " w"]:
     """From the bottom of each column up to the first cell that is not road: its distance on the ground."""
     _, ground = _rays(camera)
@@ -134,10 +203,12 @@ def free_distance(scene: UInt8[Array, "h w"], camera: CameraModel, config: Confi
     return np.where(first == 0, 0.0, np.minimum(reach, config.roof)).astype(np.float32)
 
 
-def decode(outputs: dict[str, Array], t: float, camera: CameraModel, name: str, config: Config) -> Percept:
+def decode(
+    outputs: dict[str, Array], t: float, camera: CameraModel, name: str, config: Config, image: UInt8[Array, "h w 3"] | None = None
+) -> Percept:
     """All heads of one frame. An unusable picture (low confidence, or a non-finite output) says nothing but that.
 
-    `camera` is the model camera the network saw through, `name` the camera the frame came from.
+    `camera` is the model camera the network saw through, `image` what it saw, `name` the camera the frame came from.
     """
     finite = all(np.isfinite(a).all() for a in outputs.values() if a.dtype.kind == "f")
     confidence = float(outputs["confidence"]) if finite else 0.0
@@ -148,11 +219,12 @@ def decode(outputs: dict[str, Array], t: float, camera: CameraModel, name: str, 
     return Percept(
         t=t,
         camera=name,
-        lanes=lane_lines(outputs["lane_u"], outputs["lane_exists"], outputs["lane_scale"], camera, config),
+        lanes=lane_lines(outputs["lane_u"], outputs["lane_exists"], outputs["lane_scale"], camera, config, image),
         path=PathProposal((outputs["path"] * (camera.fx / MODEL_FOCAL, 1.0)).astype(np.float32), outputs["path_std"]),
         objects=objects(outputs["heat"], outputs["box"], camera, config),
         scene=scene,
         free_distance=free_distance(scene, camera, config),
         confidence=confidence,
         valid=True,
+        edges=road_edges(scene, camera, config),
     )

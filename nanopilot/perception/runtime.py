@@ -21,6 +21,8 @@ from nanopilot.geometry import MODEL_HEIGHT, image_from_image, model_camera
 from nanopilot.messages import CameraModel, Frame, Percept
 from nanopilot.perception import heads
 from nanopilot.perception.decode import Config, decode
+from nanopilot.perception.roadside import read_roadside
+from nanopilot.perception.signals import Reader
 
 Array = np.ndarray
 
@@ -60,6 +62,7 @@ class Network:
             )
         self.about = about
         self.config = config
+        self.reader = Reader()
 
     def perceive(
         self, frame: Frame, camera: CameraModel, route_line: Float[Array, "n 2"] | None, expected: Float[Array, "16 2"] | None = None
@@ -71,7 +74,11 @@ class Network:
         seen = canonical(camera)
         image = to_model(frame.image, camera, seen)
         outputs = self.infer(image, heads.route_vector(route_line), heads.memory_vector(expected))
-        return decode(outputs, frame.t, seen, camera.name, self.config)
+        percept = decode(outputs, frame.t, seen, camera.name, self.config, image)
+        if not percept.valid:
+            return percept
+        signs, lights = read_roadside(percept.scene, frame.image, camera, seen, self.reader)
+        return replace(percept, signs=signs, lights=lights)
 
     def infer(self, image: UInt8[Array, "256 w 3"], route: Float[Array, "33"], memory: Float[Array, "33"]) -> dict[str, Array]:
         """The network's raw tensors of one model-camera picture, by name, without the batch axis."""

@@ -2,19 +2,20 @@
 
 In: crops, any size, RGB. Out: a `Reading` each. A small convolutional network of our own (nanopilot.train.signals) in ONNX Runtime; one
 pass answers both questions, and who asks knows which of the two it cut out. Below `sure` it says nothing rather than guess.
-Source of the classes: Stallkamp et al. 2012 (GTSRB). It finds no signs: that is the scene's and the heat maps' work.
+Source of the classes: Stallkamp et al. 2012 (GTSRB). It finds no signs: perception.roadside does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
+
+from nanopilot.messages import Light
 
 Array = np.ndarray
 
@@ -31,15 +32,6 @@ SIGNS = (
     "keep left", "roundabout", "end of no overtaking", "end of no overtaking by lorries",
 )  # fmt: skip
 SPEED_LIMITS = {i: int(name.split()[-1]) for i, name in enumerate(SIGNS) if name.startswith("speed limit")}  # class -> km/h
-
-
-class Light(StrEnum):
-    """A traffic light's state; OFF is also a crop that shows no lit lamp."""
-
-    RED = "red"
-    YELLOW = "yellow"
-    GREEN = "green"
-    OFF = "off"
 
 
 LIGHTS = tuple(Light)

@@ -1,14 +1,14 @@
-"""A picture of lane-line probability -> lines, and what kind of paint each is.
+"""A picture of lane-line probability -> lines.
 
-In: a probability per pixel (a teacher's) and the RGB picture. Out: lines as columns row by row, from the top down; solid, dashed or
-unknown; white, yellow or unknown. Runs of line pixels are followed from the bottom row up, and pieces that continue one another become
-one. It knows no road: a line is what is long enough and thin enough in the picture. Thresholds are guesses, checked on contact sheets.
+In: a probability per pixel (a teacher's). Out: lines as columns row by row, from the top down. Runs of line pixels are followed from the
+bottom row up, and pieces that continue one another become one. It knows no road: a line is what is long enough and thin enough in the
+picture. Thresholds are guesses, checked on contact sheets.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 Array = np.ndarray
 Line = Float[Array, "n 2"]
@@ -21,13 +21,6 @@ SHORTEST = 0.10  # of the height
 SLOPE_ROWS = 12  # over which its heading is measured
 PIECE = 0.02  # of the width: how near one piece's end must point at the next one's beginning
 PIECE_GAP = 0.25  # of the height
-
-PAINT_CONTRAST = 20.0  # grey levels above the road beside it, and
-PAINT_SHARE = 0.5  # of the line's own best (its 90th percentile), at least
-PAINT_REACH = (0.006, 0.03)  # of the width at the picture's bottom: half the paint, and where the road beside it is looked at
-SOLID, DASHED = 0.85, 0.60  # share of painted rows: at least, at most
-YELLOW = 35.0  # grey levels of (red + green) / 2 above blue, more than the road beside it
-NEAR_HALF = 0.5  # of a line's rows, the lower ones, which are looked at
 
 
 def follow(probability: Float[Array, "h w"]) -> list[Line]:
@@ -75,34 +68,3 @@ def _joined(lines: list[list[tuple[float, int]]], h: int, w: int) -> list[list[t
         else:
             out.append(line)
     return out
-
-
-def paint(image: UInt8[Array, "h w 3"], line: Line) -> tuple[str, str]:
-    """(solid, dashed or unknown; white, yellow or unknown) of a line, from the lower part of it."""
-    h, w = image.shape[:2]
-    if not len(line):
-        return "unknown", "unknown"
-    every = np.arange(line[0, 1], line[-1, 1] + 1)  # the gaps too, where a teacher's line ends with each dash
-    line = np.stack([np.interp(every, line[:, 1], line[:, 0]), every], -1)[int(len(every) * NEAR_HALF) :]
-    rows = np.clip(line[:, 1].round().astype(int), 0, h - 1)
-    shrink = np.maximum(rows / h, 0.2)[:, None] * w  # paint is narrower farther away
-    inner, outer = (np.array([-1, 0, 1]) * PAINT_REACH[0])[None] * shrink, (np.array([-1, 1]) * PAINT_REACH[1])[None] * shrink
-
-    def colours(offset: Array) -> Array:
-        columns = np.clip((line[:, :1] + offset).round().astype(int), 0, w - 1)
-        return image[rows[:, None], columns].astype(float)  # (n, k, 3)
-
-    on, beside = colours(inner), colours(outer).mean(1)
-    on = on[np.arange(len(on)), on.mean(-1).argmax(1)]
-    contrast = on.mean(-1) - beside.mean(-1)
-    painted = contrast > max(PAINT_CONTRAST, PAINT_SHARE * float(np.quantile(contrast, 0.9)))
-    share = painted.mean()
-    form = "solid" if share >= SOLID else "dashed" if 0.1 < share <= DASHED else "unknown"
-    if painted.sum() < SLOPE_ROWS:
-        return form, "unknown"
-
-    def warmth(c: Array) -> Array:
-        return c[:, :2].mean(1) - c[:, 2]
-
-    more = float(np.median(warmth(on[painted]) - warmth(beside[painted])))
-    return form, "yellow" if more > YELLOW else "white"

@@ -26,8 +26,9 @@ from nanopilot.messages import CameraModel, Kind, SceneClass
 from nanopilot.perception.datasets import CAMERAS, RealFrame, camera_of, find, kitti_camera, pictures, read
 from nanopilot.perception.labels import ANY_ROAD, NOT_ROAD
 from nanopilot.perception.metrics import overlaps
+from nanopilot.perception.paint import paint
 from nanopilot.teachers import BIKE, LIGHT, PERSON, STOP, VEHICLE, Box, Sight, Teachers
-from nanopilot.teachers.lanemask import follow, paint
+from nanopilot.teachers.lanemask import follow
 
 Array = np.ndarray
 

@@ -6,7 +6,7 @@ import pytest
 from nanopilot.geometry import image_from_vehicle, model_camera
 from nanopilot.messages import Kind, SceneClass
 from nanopilot.perception import Config, decode, heads
-from nanopilot.perception.decode import free_distance, lane_lines, objects
+from nanopilot.perception.decode import free_distance, lane_lines, objects, road_edges
 
 CAMERA = model_camera()
 
@@ -46,8 +46,14 @@ def test_rows_that_do_not_exist_make_no_line() -> None:
     assert lane_lines(out["lane_u"], out["lane_exists"], out["lane_scale"], CAMERA, Config()) == ()
 
 
-def place(out: dict[str, np.ndarray], x: float, y: float, yaw: float, score: float, kind: int = 0) -> tuple[int, int]:
-    """Write a 4.5 x 1.8 m object as training teaches it; gives its cell."""
+def half_body(x: float, y: float, yaw: float) -> float:
+    """From a 4.5 x 1.8 m footprint's centre to its near side, along the ray."""
+    turned = yaw - np.arctan2(y - CAMERA.y, x - CAMERA.x)
+    return (4.5 * abs(np.cos(turned)) + 1.8 * abs(np.sin(turned))) / 2
+
+
+def place(out: dict[str, np.ndarray], x: float, y: float, yaw: float, score: float, kind: int = 0, lifted: float = 0.0) -> tuple[int, int]:
+    """Write a 4.5 x 1.8 m object as training teaches it, its box's bottom `lifted` px off the road; gives its cell."""
     foot, depth = image_from_vehicle(CAMERA, np.array([[x, y, 0.0]]))
     u, half = foot[0, 0], CAMERA.fx * 0.9 / depth[0]
     v = foot[0, 1] - half
@@ -55,7 +61,11 @@ def place(out: dict[str, np.ndarray], x: float, y: float, yaw: float, score: flo
     centre = np.array([column, row]) * heads.GRID_STRIDE + 3.5
     bearing = np.arctan2(y - CAMERA.y, x - CAMERA.x)
     out["heat"][kind, row, column] = score
-    box = np.array([centre[0] - (u - half), centre[1] - (v - half), u + half - centre[0], v + half - centre[1]]) / heads.GRID_STRIDE
+    away = np.hypot(x - CAMERA.x, y)
+    near = 1 - half_body(x, y, yaw) / away
+    touch, _ = image_from_vehicle(CAMERA, np.array([[CAMERA.x + near * (x - CAMERA.x), near * y, 0.0]]))
+    bottom = touch[0, 1] - lifted
+    box = np.array([centre[0] - (u - half), centre[1] - (v - half), u + half - centre[0], bottom - centre[1]]) / heads.GRID_STRIDE
     rest = [np.log(np.hypot(x - CAMERA.x, y)), np.log(0.05), (u - centre[0]) / heads.GRID_STRIDE]
     out["box"][:, row, column] = [*box, *rest, np.sin(yaw - bearing), np.cos(yaw - bearing), np.log(4.5), np.log(1.8)]
     return row, column
@@ -70,7 +80,46 @@ def test_an_object_comes_back_where_it_was_put(x: float, y: float, yaw: float) -
     assert found.kind is Kind.VEHICLE
     assert found.yaw == pytest.approx(yaw, abs=1e-3)
     assert (found.length, found.width) == pytest.approx((4.5, 1.8), rel=1e-4)
+    distance, config = np.hypot(x - CAMERA.x, y), Config()
+    contact = distance - half_body(x, y, yaw)
+    of_contact = np.hypot(config.contact_rows * contact**2 / (CAMERA.fy * CAMERA.z), config.contact_share * contact)  # dx/dv of a plane
+    of_network = 0.05 * np.sqrt(2) * distance
+    assert found.distance_std == pytest.approx((of_contact**-2 + of_network**-2) ** -0.5, rel=0.02)
+
+
+def test_the_row_where_a_box_meets_the_road_corrects_its_distance() -> None:
+    out = empty()
+    row, column = place(out, 20.0, 0.0, 0.0, 0.8)
+    out["box"][4, row, column] = np.log(1.1 * (20.0 - CAMERA.x))  # the network is a tenth off
+    (found,) = objects(out["heat"], out["box"], CAMERA, Config())
+    assert 20.0 < found.position[0] < 20.0 + 0.1 * (20.0 - CAMERA.x) * 0.6
+
+
+def test_a_foot_that_is_hidden_is_not_believed() -> None:
+    out = empty()
+    place(out, 20.0, 0.0, 0.0, 0.8, lifted=12.0)
+    (found,) = objects(out["heat"], out["box"], CAMERA, Config())
+    assert found.position[0] == pytest.approx(20.0, abs=1e-3)
     assert found.distance_std == pytest.approx(0.05 * np.sqrt(2) * found.distance, rel=1e-4)
+
+
+def test_the_road_ends_where_the_scene_says() -> None:
+    scene = np.full(heads.SCENE_SHAPE, SceneClass.NATURE, np.uint8)
+    depth = CAMERA.z * CAMERA.fy / (np.arange(26, 64) * heads.SCENE_STRIDE + 1.5 - CAMERA.cy)
+    for row, d in zip(range(26, 64), depth, strict=True):
+        left, right = (round((CAMERA.cx - CAMERA.fx * y / d) / heads.SCENE_STRIDE) for y in (3.0, -5.0))
+        scene[row, max(left, 0) : max(right, 0)] = SceneClass.ROAD
+    edges = {edge.side: edge for edge in road_edges(scene, CAMERA, Config())}
+    for side, y in ((-1, 3.0), (1, -5.0)):
+        error = np.abs(edges[side].points[:, 1] - y)
+        assert (error < 1.01 * heads.SCENE_STRIDE * (edges[side].points[:, 0] - CAMERA.x) / CAMERA.fx).all()
+        assert (np.diff(edges[side].points[:, 0]) > 0).all()
+
+
+def test_something_across_the_road_ends_its_edges() -> None:
+    scene = np.full(heads.SCENE_SHAPE, SceneClass.ROAD, np.uint8)
+    scene[:45] = SceneClass.VEHICLE
+    assert road_edges(scene, CAMERA, Config()) == ()
 
 
 def test_of_two_boxes_on_one_car_the_surer_stays() -> None:

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from nanopilot.teachers.lanemask import follow, paint
+from nanopilot.perception.paint import paint
+from nanopilot.teachers.lanemask import follow
 
 W, H = 640, 360
 CENTRE, HORIZON, LENS = 319.5, 140.0, 1.4  # px, row, m above the road

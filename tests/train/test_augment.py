@@ -6,7 +6,7 @@ from nanopilot.geometry import image_from_vehicle, model_camera
 from nanopilot.messages import PATH_ARC
 from nanopilot.perception import heads
 from nanopilot.perception.labels import HEADS, MAX_OBJECTS, OBJECT_FIELDS, lane_row_columns
-from nanopilot.train.augment import AugmentConfig, augment, mirror, spoil
+from nanopilot.train.augment import AugmentConfig, augment, mirror, rained, shaded, spoil
 
 CAMERA = model_camera()
 
@@ -57,12 +57,21 @@ def test_every_kind_of_spoiling_changes_most_of_the_picture() -> None:
 
 def test_colour_changes_leave_the_geometry_alone() -> None:
     image = np.full((256, 512, 3), 128, np.uint8)
-    config = AugmentConfig(mirror=0, spoil=0, light=1, noise=1, blur=1, erase=0, drop_route=0)
+    config = AugmentConfig(mirror=0, spoil=0, light=1, noise=1, blur=1, erase=0, drop_route=0, gamma=1, shade=1, rain=1, jpeg=1)
     before = world(1.0)
     _, label = augment(image, before, np.random.default_rng(2), config)
     assert set(label) == set(before) | {"memory"}
     for name, value in before.items():
         np.testing.assert_array_equal(label[name], value, err_msg=name)
+
+
+def test_shade_darkens_one_side_and_rain_only_brightens() -> None:
+    image = np.full((256, 512, 3), 128, np.uint8)
+    for seed in range(8):
+        dark = shaded(image, np.random.default_rng(seed), AugmentConfig(shade_depth=(0.5, 0.5)))
+        assert set(np.unique(dark)) <= {64, 128} and (dark == 64).any()
+        wet = rained(image, np.random.default_rng(seed))
+        assert wet.min() == 128 and 0.002 < (wet > 128).mean() < 0.2
 
 
 def test_the_same_seed_gives_the_same_picture() -> None:

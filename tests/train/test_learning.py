@@ -27,8 +27,12 @@ CONFIG = perception.TrainConfig(
     rate=4e-3,
     warmup=10,
     ema=0.9,
-    network=NetworkConfig(widths=(16, 24, 32, 48), blocks=(0, 1, 1), neck=24, path_hidden=64, route_hidden=16),
-    augment=AugmentConfig(mirror=0, light=0, noise=0, blur=0, erase=0, grey=0, spoil=0, drop_route=0),
+    network=NetworkConfig(
+        widths=(16, 24, 32, 48), blocks=(0, 1, 1), inner=(24, 32, 48), neck=24, scene=16, path_hidden=64, route_hidden=16
+    ),
+    augment=AugmentConfig(
+        mirror=0, light=0, noise=0, blur=0, erase=0, grey=0, spoil=0, drop_route=0, gamma=0, shade=0, rain=0, jpeg=0
+    ),
     tune_frames=8,
 )
 
@@ -122,7 +126,7 @@ def test_a_label_that_lacks_heads_moves_only_the_others(folder: Path) -> None:
     losses = all_losses(network(normalise(image), label["route"], torch.zeros(2, heads.MEMORY_SIZE)), label, CAMERA.x)
     sum(losses.values()).backward()
     assert network.path[0].weight.grad.abs().sum() > 0
-    for layer in (network.scene, network.lane, network.object, network.confidence):
+    for layer in (network.scene[-1], network.lane, network.object, network.confidence):
         assert layer.weight.grad is None or float(layer.weight.grad.abs().sum()) == 0.0
 
 
@@ -138,3 +142,39 @@ def test_where_a_set_knows_only_road_or_not_the_scene_loss_is_of_the_sum_of_clas
     by_hand = -(road[0, 0].log() + (1 - road[0, 1]).log() + p[SceneClass.SKY, 1, 1].log()) / 3
     assert scene_loss(logits, label, torch.tensor([True])).item() == pytest.approx(by_hand.item(), rel=1e-5)
     assert scene_loss(logits, label, torch.tensor([False])).item() == 0.0
+
+
+def test_a_run_begins_from_an_exported_network_as_if_from_its_checkpoint(folder: Path, tmp_path: Path) -> None:
+    from nanopilot.train.network import PerceptionNetwork, normalise
+
+    config = replace(CONFIG, steps=60, frames=folder, out=tmp_path)
+    perception.train(0, config)
+    frames = Frames(folder / "train")
+    image = normalise(torch.from_numpy(np.stack([frames.image(i) for i in range(8)])))
+    nothing = torch.zeros(8, heads.ROUTE_SIZE), torch.zeros(8, heads.MEMORY_SIZE)
+    said, trained, unfolded = [], PerceptionNetwork(config.network), PerceptionNetwork(config.network)
+    perception.begin_from(trained, replace(config, start=tmp_path / "checkpoint.pt"))
+    perception.begin_from(unfolded, replace(config, start=tmp_path / "perception.onnx"))
+    for network in (trained, unfolded):
+        with torch.no_grad():
+            said.append(network.eval()(image, *nothing))
+    for name, value in said[0].items():
+        spread = float(value.std())
+        assert float((value - said[1][name]).abs().mean()) < 0.1 * spread, name
+
+
+def test_a_narrower_network_keeps_the_channels_that_carry_most(tmp_path: Path) -> None:
+    from nanopilot.train.network import PerceptionNetwork
+    from nanopilot.train.unfold import slimmed
+
+    wide, narrow = PerceptionNetwork(CONFIG.network), PerceptionNetwork(replace(CONFIG.network, inner=(24, 2, 48)))
+    layers = {
+        name: (m.weight.data.clone(), torch.zeros(len(m.weight)))
+        for name, m in wide.named_modules()
+        if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)
+    }
+    first, second = "stage16.1.first.0", "stage16.1.second.0"
+    layers[first][0][[5, 9]] *= 100.0
+    kept = slimmed(layers, narrow)
+    assert torch.equal(kept[first][0], layers[first][0][[5, 9]]) and torch.equal(kept[second][0], layers[second][0][:, [5, 9]])
+    assert torch.equal(kept["stage32.1.first.0"][0], layers["stage32.1.first.0"][0])

@@ -11,7 +11,7 @@ from nanopilot.geometry import image_from_image, image_from_vehicle
 from nanopilot.messages import SceneClass
 from nanopilot.perception import heads
 from nanopilot.perception.decode import Config, objects
-from nanopilot.perception.labels import ANY_ROAD, NOT_ROAD, OBJECT_FIELDS
+from nanopilot.perception.labels import ANY_ROAD, HEADS, NOT_ROAD, OBJECT_FIELDS
 from nanopilot.perception.runtime import canonical
 from nanopilot.train import real
 
@@ -53,6 +53,14 @@ def test_splits_keep_the_held_out_drive_apart(data: Path) -> None:
     assert len([f for f in train if f.set == "kitti_object"]) == 3 and len([f for f in tune if f.set == "kitti_object"]) == 1
     with pytest.raises(FileNotFoundError, match="NANOPILOT_DATA"):
         real.find(data / "nowhere", "train")
+
+
+def test_a_photograph_of_no_road_teaches_only_that(data: Path) -> None:
+    (data / "chessboards").mkdir()
+    cv2.imwrite(str(data / "chessboards" / "board.jpg"), np.full((720, 1280, 3), 200, np.uint8))
+    frame = next(f for f in real.find(data, "train") if f.set == "not_road")
+    _, label = real.sample(frame)
+    assert label["usable"] == 0 and [n for n, k in zip(HEADS, label["known"], strict=True) if k] == ["confidence"]
 
 
 def kitti(data: Path) -> real.RealFrame:
