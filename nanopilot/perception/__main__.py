@@ -18,15 +18,17 @@ import tyro
 from jaxtyping import UInt8
 
 from nanopilot.geometry import MODEL_HEIGHT, MODEL_WIDTH, image_from_vehicle, model_camera
-from nanopilot.messages import CameraModel, Frame, Percept
+from nanopilot.messages import CameraModel, Frame, Percept, SceneClass
 from nanopilot.perception import Network, WeightsError
 from nanopilot.perception.runtime import canonical, to_model
 
 TINT = 0.3
 SCALE = 2  # drawn larger than seen
-CLASS_COLOURS = np.array(  # RGB, near Cityscapes'
-    [(90, 90, 90), (128, 64, 128), (255, 255, 255), (244, 35, 232), (0, 0, 200), (220, 20, 60), (255, 120, 0), (220, 220, 0),
-     (107, 142, 35), (70, 70, 70), (70, 130, 180), (153, 153, 153), (190, 153, 153)], np.uint8)  # fmt: skip
+CLASS_COLOURS = np.zeros((256, 3), np.uint8)  # RGB, near Cityscapes'; "not sure" is black
+CLASS_COLOURS[: len(SceneClass.NAMES)] = (
+    (90, 90, 90), (128, 64, 128), (255, 255, 255), (244, 35, 232), (0, 0, 200), (220, 20, 60), (255, 120, 0), (220, 220, 0),
+    (107, 142, 35), (70, 70, 70), (70, 130, 180), (153, 153, 153), (190, 153, 153),
+)  # fmt: skip
 LINE_COLOURS = {-2: (0, 160, 255), -1: (255, 60, 60), 1: (60, 255, 60), 2: (255, 60, 255)}
 PATH_COLOUR, BOX_COLOUR = (0, 255, 255), (255, 230, 0)
 

@@ -57,7 +57,7 @@ class Score:
     yaws: list[float] = field(default_factory=list)
     found: Array = field(default_factory=lambda: np.zeros((2, 2), int))  # [within 40 m, farther], [there, found]
     claims: Array = field(default_factory=lambda: np.zeros(2, int))  # claimed vehicles, right ones
-    confusion: Array = field(default_factory=lambda: np.zeros((len(SceneClass.NAMES), len(SceneClass.NAMES)), np.int64))
+    confusion: Array = field(default_factory=lambda: np.zeros((len(SceneClass.NAMES), len(SceneClass.NAMES) + 1), np.int64))  # + not sure
     usable: Array = field(default_factory=lambda: np.zeros((2, 2), int))  # [unusable, usable], [said invalid, said valid]
 
     @staticmethod
@@ -85,7 +85,8 @@ class Score:
         self._lines(percept, label["lane_u"])
         self._vehicles(percept, label["objects"])
         n = len(SceneClass.NAMES)
-        self.confusion += np.bincount(n * label["scene"].ravel().astype(int) + percept.scene.ravel(), minlength=n * n).reshape(n, n)
+        pairs = (n + 1) * label["scene"].ravel().astype(int) + np.minimum(percept.scene.ravel(), n)
+        self.confusion += np.bincount(pairs, minlength=n * (n + 1)).reshape(n, n + 1)
 
     def _lines(self, percept: Percept, truth: Array) -> None:
         at = _row(LINE_DISTANCES[0])
@@ -158,7 +159,7 @@ class Score:
         out["vehicle_bearing_error_median"] = _quantile(self.bearings, 0.5)
         out["vehicle_bearing_error_p95"] = _quantile(self.bearings, 0.95)
         out["vehicle_yaw_error_median"] = _quantile(self.yaws, 0.5)
-        union = self.confusion.sum(0) + self.confusion.sum(1) - np.diag(self.confusion)
+        union = self.confusion.sum(0)[:-1] + self.confusion.sum(1) - np.diag(self.confusion)
         seen = self.confusion.sum(1) > 0
         iou = np.diag(self.confusion) / np.maximum(union, 1)
         out["scene_miou"] = float(iou[seen].mean()) if seen.any() else float("nan")

@@ -11,7 +11,9 @@ can hold on to what it saw before, as a filter does, and learns from wrong expec
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
+from math import log
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +28,7 @@ PATH_CELLS = (heads.GRID_SHAPE[0] // 4, heads.GRID_SHAPE[1] // 4)  # at 1/32
 PATH_SCALE = 10.0  # m per unit of the raw output
 STD_RANGE = (0.02, 10.0)  # m, of the path's Laplace scale
 COLUMN_SCALE_RANGE = (0.2, 64.0)  # px, of a lane row's Laplace scale
+SURE = 0.3  # least probability of a scene cell's class (guess: costs CamVid's mIoU nothing)
 HEAT_PRIOR = -4.0  # logit of an object at a cell before training: about 2 % (Lin et al. 2017, focal loss)
 
 
@@ -154,20 +157,33 @@ def normalise(image: UInt8[Tensor, "b h w 3"]) -> Float[Tensor, "b 3 h w"]:
     return ((image.permute(0, 3, 1, 2).float() - PIXEL_MEAN) / PIXEL_STD).contiguous(memory_format=torch.channels_last)
 
 
+def taking_pixels(network: PerceptionNetwork) -> PerceptionNetwork:
+    """A copy that wants grey levels of 0 to 255 as they are: the stem, which pads nothing, normalises them itself."""
+    network = copy.deepcopy(network)
+    kernel, norm = network.stem[0], network.stem[1]
+    kernel.weight.data /= PIXEL_STD
+    norm.running_mean += PIXEL_MEAN * kernel.weight.data.sum((1, 2, 3))
+    return network
+
+
 class Exported(nn.Module):
     """The network with everything in the graph that a pilot needs: pixels in; classes, metres and probabilities out."""
 
     def __init__(self, network: PerceptionNetwork) -> None:
         super().__init__()
-        self.network = network
+        self.network = taking_pixels(network)
 
     def forward(self, image: UInt8[Tensor, "b h w 3"], route: Float[Tensor, "b 33"], memory: Float[Tensor, "b 33"]) -> tuple[Tensor, ...]:
-        """In the order of heads.OUTPUTS. Heat keeps local maxima only; a Laplace scale b becomes a standard deviation, b·√2."""
-        out = self.network((image.permute(0, 3, 1, 2).float() - PIXEL_MEAN) / PIXEL_STD, route, memory)
+        """In the order of heads.OUTPUTS. Heat keeps local maxima only; a Laplace scale b becomes a standard deviation, b·√2.
+
+        A scene cell whose likeliest class is less likely than SURE is "not sure".
+        """
+        out = self.network(image.permute(0, 3, 1, 2).float(), route, memory)
+        sure = out["scene"].amax(1) - out["scene"].logsumexp(1) > log(SURE)
         heat = out["heat"].sigmoid()
         heat = heat * (heat == F.max_pool2d(heat, 3, 1, 1)).float()
         return (
-            out["scene"].argmax(1).to(torch.uint8),
+            torch.where(sure, out["scene"].argmax(1), SceneClass.IGNORE).to(torch.uint8),
             out["lane_u"],
             out["lane_exists"].sigmoid(),
             out["lane_scale"] * 2**0.5,
