@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
 
@@ -229,7 +228,7 @@ def busy_step(k: int) -> dict:
     """Messages as large as a drive's: 20 tracks, 25 plan points."""
     rng, t = np.random.default_rng(k), k * 0.05
     curve = messages.Curve(rng.normal(size=(16, 2)), rng.random(16), 0.9)
-    tracks = tuple(Track(i, messages.Kind.VEHICLE, *rng.random(13), 0.9) for i in range(20))
+    tracks = tuple(Track(i, messages.Kind.VEHICLE, *rng.random(13).tolist(), 0.9) for i in range(20))
     return {
         "world": World(
             t, 1.0, 0.0, 0.0, curve, curve, curve, 3.5, 0.5, 0.5, tracks, rng.random((16, 2)), 0.8, messages.Turn.LEFT,
@@ -243,16 +242,16 @@ def busy_step(k: int) -> dict:
     }
 
 
-def test_a_step_costs_less_than_two_milliseconds(tmp_path):
-    times = np.arange(100) * 0.05
-    seen = [Observation(t, (Frame(t, "front", picture(k)),), CarState(t, 1.0, 0.0, 0.0, 0.0)) for k, t in enumerate(times)]
-    took, said = [], [busy_step(k) for k in range(100)]
+def test_busy_steps_come_back_as_they_were_and_stay_small(tmp_path):
+    said = [busy_step(k) for k in range(20)]
     with Log(tmp_path / "a.mcap") as out:
-        for observation, answers in zip(seen, said, strict=True):
-            start = time.thread_time()
-            out.write_step(observation, Step(observation.t, {"world": 0.001}), **answers)
-            took.append(time.thread_time() - start)
-    size = (tmp_path / "a.mcap").stat().st_size / 100e3
-    print(f"log: {1e3 * np.median(took):.2f} ms a step, mean {1e3 * np.mean(took):.2f}, {size:.1f} kB")
-    assert np.median(took) < 0.004  # the goal is 2 ms on a free core; twice that on any machine that runs tests
-    assert len(list(steps(tmp_path / "a.mcap", (SimTruth,)))) == 100
+        for k, answers in enumerate(said):
+            t = 0.05 * k
+            seen = Observation(t, (Frame(t, "front", picture(k)),), CarState(t, 1.0, 0.0, 0.0, 0.0))
+            out.write_step(seen, Step(t, {"world": 0.001}), **answers)
+    back = list(steps(tmp_path / "a.mcap", (SimTruth,)))
+    assert len(back) == 20
+    for record, answers in zip(back, said, strict=True):
+        for name in ("world", "plan", "safe"):
+            assert_same(record[f"/{name}"], answers[name])
+    assert (tmp_path / "a.mcap").stat().st_size < 20 * 100e3  # bytes; a minute at 20 Hz stays under 120 MB

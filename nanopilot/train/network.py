@@ -11,7 +11,6 @@ can hold on to what it saw before, as a filter does, and learns from wrong expec
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from math import log
 
@@ -157,28 +156,19 @@ def normalise(image: UInt8[Tensor, "b h w 3"]) -> Float[Tensor, "b 3 h w"]:
     return ((image.permute(0, 3, 1, 2).float() - PIXEL_MEAN) / PIXEL_STD).contiguous(memory_format=torch.channels_last)
 
 
-def taking_pixels(network: PerceptionNetwork) -> PerceptionNetwork:
-    """A copy that wants grey levels of 0 to 255 as they are: the stem, which pads nothing, normalises them itself."""
-    network = copy.deepcopy(network)
-    kernel, norm = network.stem[0], network.stem[1]
-    kernel.weight.data /= PIXEL_STD
-    norm.running_mean += PIXEL_MEAN * kernel.weight.data.sum((1, 2, 3))
-    return network
-
-
 class Exported(nn.Module):
     """The network with everything in the graph that a pilot needs: pixels in; classes, metres and probabilities out."""
 
     def __init__(self, network: PerceptionNetwork) -> None:
         super().__init__()
-        self.network = taking_pixels(network)
+        self.network = network
 
     def forward(self, image: UInt8[Tensor, "b h w 3"], route: Float[Tensor, "b 33"], memory: Float[Tensor, "b 33"]) -> tuple[Tensor, ...]:
         """In the order of heads.OUTPUTS. Heat keeps local maxima only; a Laplace scale b becomes a standard deviation, b·√2.
 
         A scene cell whose likeliest class is less likely than SURE is "not sure".
         """
-        out = self.network(image.permute(0, 3, 1, 2).float(), route, memory)
+        out = self.network((image.permute(0, 3, 1, 2).float() - PIXEL_MEAN) / PIXEL_STD, route, memory)
         sure = out["scene"].amax(1) - out["scene"].logsumexp(1) > log(SURE)
         heat = out["heat"].sigmoid()
         heat = heat * (heat == F.max_pool2d(heat, 3, 1, 1)).float()
