@@ -1,8 +1,8 @@
 """The perception network in torch: one picture, a coarse route line and the path expected from earlier frames in, all heads out.
 
 A picture is 256 px high, and 512 wide in training; in use any multiple of 32.
-A small residual trunk (He et al. 2016) behind a 4x4 patch stem, dense 3x3 convolutions only (fast in training and inference
-on a CPU), a feature pyramid back to 1/8 (Lin et al. 2017), then 1x1 heads: scene at 1/4, lane lines row-wise, objects at 1/8.
+A small residual trunk (He et al. 2016) of dense 3x3 convolutions only (fast in training and inference on a CPU), a feature pyramid
+back to 1/8 (Lin et al. 2017), then small heads: scene at 1/4, lane lines row-wise, objects at 1/8.
 The path and the confidence are regressed from the flattened 1/32 features; the route line joins them there, and as a bias on the trunk.
 Each path point is a learned mixture of straight-on and the expected path, plus a correction: where nothing is painted the network
 can hold on to what it saw before, as a filter does, and learns from wrong expectations when not to.
@@ -33,13 +33,14 @@ HEAT_PRIOR = -4.0  # logit of an object at a cell before training: about 2 % (Li
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Channels at 1/4 to 1/32; residual blocks at the last three, and their inner channels. Measured by dev/bench_perception.py."""
+    """Channels at 1/4 to 1/32; residual blocks at the last three, and their inner channels. Measured by dev/bench_perception.py;
+    multiples of 16, as the runtime packs them so on CPUs with AVX-512."""
 
     widths: tuple[int, int, int, int] = (32, 48, 96, 160)
-    blocks: tuple[int, int, int] = (1, 2, 1)
-    inner: tuple[int, int, int] = (24, 48, 96)
+    blocks: tuple[int, int, int] = (1, 2, 2)
+    inner: tuple[int, int, int] = (32, 48, 96)
     neck: int = 48
-    scene: int = 24  # at 1/4
+    scene: int = 32  # at 1/4
     path_channels: int = 16
     path_hidden: int = 192
     route_hidden: int = 64
@@ -62,12 +63,13 @@ class Residual(nn.Module):
 
 
 class PerceptionNetwork(nn.Module):
-    def __init__(self, config: NetworkConfig = NetworkConfig()) -> None:
+    def __init__(self, config: NetworkConfig = NetworkConfig(), bfloat16: bool = False) -> None:
         super().__init__()
+        self.bfloat16 = bfloat16  # of the trunk in training: twice as fast on CPUs that have it, many times slower on others
         c4, c8, c16, c32 = config.widths
         n8, n16, n32 = config.blocks
         i8, i16, i32 = config.inner
-        self.stem = conv(3, c4, 4, 4, padding=0)
+        self.stem = conv(3, c4, 8, 4, padding=2)
         self.stage8 = nn.Sequential(conv(c4, c8, 3, 2), *[Residual(c8, i8) for _ in range(n8)])
         self.stage16 = nn.Sequential(conv(c8, c16, 3, 2), *[Residual(c16, i16) for _ in range(n16)])
         self.down32 = nn.Sequential(nn.Conv2d(c16, c32, 3, 2, 1, bias=False), nn.BatchNorm2d(c32))
@@ -108,19 +110,22 @@ class PerceptionNetwork(nn.Module):
             self.object.bias[: len(heads.KINDS)] = HEAT_PRIOR
         self.register_buffer("arc", torch.tensor(PATH_ARC, dtype=torch.float32))
 
-    def forward(self, image: Float[Tensor, "b 3 h w"], route: Float[Tensor, "b 33"], memory: Float[Tensor, "b 33"]) -> dict[str, Tensor]:
-        """Raw heads by name: logits for classes, columns, existence, heat and confidence; columns in px, path and scales in metres."""
+    def trunk(self, image: Float[Tensor, "b 3 h w"], bias: Float[Tensor, "b c"]) -> tuple[Tensor, Tensor, Tensor]:
+        """Scene logits (B, 13, 64, 128), features at 1/8 (B, C, 32, 64) and at 1/32 (B, D, 8, 16): where the time goes."""
         x4 = self.stem(image)
         x8 = self.stage8(x4)
         x16 = self.stage16(x8)
-        wish = self.route(route)  # (B, R)
-        x32 = self.stage32(F.relu(self.down32(x16) + self.route_bias(wish)[:, :, None, None]))
-
+        x32 = self.stage32(F.relu(self.down32(x16) + bias[:, :, None, None]))
         up = self.lateral16(x16) + F.interpolate(self.lateral32(x32), scale_factor=2.0)
         up = self.fuse(F.relu(self.lateral8(x8) + F.interpolate(up, scale_factor=2.0)))
+        scene = self.scene(F.relu(F.pixel_shuffle(self.scene_up(up), 2) + self.scene_skip(x4)))
+        return scene, up, x32
 
-        scene = self.scene(F.relu(F.pixel_shuffle(self.scene_up(up), 2) + self.scene_skip(x4)))  # (B, 13, 64, 128)
-
+    def forward(self, image: Float[Tensor, "b 3 h w"], route: Float[Tensor, "b 33"], memory: Float[Tensor, "b 33"]) -> dict[str, Tensor]:
+        """Raw heads by name: logits for classes, columns, existence, heat and confidence; columns in px, path and scales in metres."""
+        wish = self.route(route)  # (B, R)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
+            scene, up, x32 = (features.float() for features in self.trunk(image, self.route_bias(wish)))
         b, _, h, w = up.shape
         lane = self.lane(up).reshape(b, 3, len(heads.SIDES), self.rows_per_cell, h, w)
         lane = lane.permute(0, 1, 2, 4, 3, 5).reshape(b, 3, len(heads.SIDES), h * self.rows_per_cell, w)[:, :, :, heads.FIRST_ROW :]

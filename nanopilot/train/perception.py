@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -37,7 +38,6 @@ from nanopilot.train.augment import AugmentConfig, augment
 from nanopilot.train.frames import CACHE
 from nanopilot.train.losses import all_losses, total
 from nanopilot.train.network import Exported, NetworkConfig, PerceptionNetwork, normalise
-from nanopilot.train.unfold import unfold
 
 DATA = Path(os.environ.get("NANOPILOT_DATA", "../shared/data"))
 LABELS = Path("~/.cache/nanopilot/labels").expanduser()  # what `nanopilot train label` wrote about real pictures
@@ -47,7 +47,6 @@ TAUGHT_SHARE = 1.0  # of each set that teachers alone have labelled
 PRINT_EVERY = 50  # steps
 SAVE_EVERY = 240.0  # s
 BIG_WEIGHT = 1000  # numbers
-UNFOLD_BATCHES = 8
 OPSET = 17
 
 
@@ -68,7 +67,8 @@ class TrainConfig:
     clip: float = 5.0  # largest gradient norm
     seed: int = 0
     tune_frames: int = 320
-    start: Path | None = None  # a checkpoint, or an exported .onnx, whose weights, as far as they fit, a new run begins from
+    bfloat16: bool = False  # compute the trunk so; for CPUs with AVX512_BF16 or AMX
+    start: Path | None = None  # a checkpoint whose weights, as far as they fit, a new run begins from
     real: float = 0.0  # share of real pictures in a batch; needs NANOPILOT_DATA
     final: bool = False  # train on the real pictures held out for tuning, too
     network: NetworkConfig = field(default_factory=NetworkConfig)
@@ -216,12 +216,7 @@ def save(
 
 
 def begin_from(network: PerceptionNetwork, config: TrainConfig) -> None:
-    """Take over, where names and shapes fit, an exported network's weights or a checkpoint's averaged ones."""
-    if config.start.suffix == ".onnx":
-        looks = [batch for batch, _ in zip(batches(config, 0, 0), range(UNFOLD_BATCHES), strict=False)]
-        image = normalise(torch.cat([images for images, _ in looks]))
-        unfold(network, config.start, image, *(torch.cat([labels[name] for _, labels in looks]) for name in ("route", "memory")))
-        return
+    """Take over, where names and shapes fit, a checkpoint's averaged weights."""
     own = network.state_dict()
     known = torch.load(config.start, weights_only=False)["average"]
     own.update({name: value for name, value in known.items() if name in own and own[name].shape == value.shape})
@@ -233,10 +228,11 @@ def train(rank: int, config: TrainConfig) -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     torch.manual_seed(config.seed)
-    network = PerceptionNetwork(config.network).to(memory_format=torch.channels_last)
+    network = PerceptionNetwork(config.network, config.bfloat16).to(memory_format=torch.channels_last)
     if config.start:
         begin_from(network, config)
     average = copy.deepcopy(network).eval()
+    average.bfloat16 = False
     decayed = [p for p in network.parameters() if p.ndim > 1]
     other = [p for p in network.parameters() if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": other, "weight_decay": 0.0}]
@@ -279,7 +275,7 @@ def train(rank: int, config: TrainConfig) -> None:
             dist.broadcast(stop, 0)
         if rank == 0:
             for name, value in losses.items():
-                running[name] = running.get(name, float(value)) * 0.95 + float(value) * 0.05
+                running[name] = running.get(name, float(value.detach())) * 0.95 + float(value.detach()) * 0.05
             if step % PRINT_EVERY == 0:
                 text = " ".join(f"{name} {value:.3f}" for name, value in running.items())
                 print(f"step {step} {before + seconds:.0f} s lr {learning_rate(step, config):.5f} | {text}", flush=True)
@@ -295,6 +291,7 @@ def train(rank: int, config: TrainConfig) -> None:
 
 
 def _process(rank: int, config: TrainConfig, meeting: str) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # torch sends it when the parent dies; background jobs ignore it
     if config.processes > 1:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
         patience = timedelta(minutes=15)

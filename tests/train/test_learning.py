@@ -142,39 +142,3 @@ def test_where_a_set_knows_only_road_or_not_the_scene_loss_is_of_the_sum_of_clas
     by_hand = -(road[0, 0].log() + (1 - road[0, 1]).log() + p[SceneClass.SKY, 1, 1].log()) / 3
     assert scene_loss(logits, label, torch.tensor([True])).item() == pytest.approx(by_hand.item(), rel=1e-5)
     assert scene_loss(logits, label, torch.tensor([False])).item() == 0.0
-
-
-def test_a_run_begins_from_an_exported_network_as_if_from_its_checkpoint(folder: Path, tmp_path: Path) -> None:
-    from nanopilot.train.network import PerceptionNetwork, normalise
-
-    config = replace(CONFIG, steps=60, frames=folder, out=tmp_path)
-    perception.train(0, config)
-    frames = Frames(folder / "train")
-    image = normalise(torch.from_numpy(np.stack([frames.image(i) for i in range(8)])))
-    nothing = torch.zeros(8, heads.ROUTE_SIZE), torch.zeros(8, heads.MEMORY_SIZE)
-    said, trained, unfolded = [], PerceptionNetwork(config.network), PerceptionNetwork(config.network)
-    perception.begin_from(trained, replace(config, start=tmp_path / "checkpoint.pt"))
-    perception.begin_from(unfolded, replace(config, start=tmp_path / "perception.onnx"))
-    for network in (trained, unfolded):
-        with torch.no_grad():
-            said.append(network.eval()(image, *nothing))
-    for name, value in said[0].items():
-        spread = float(value.std())
-        assert float((value - said[1][name]).abs().mean()) < 0.1 * spread, name
-
-
-def test_a_narrower_network_keeps_the_channels_that_carry_most(tmp_path: Path) -> None:
-    from nanopilot.train.network import PerceptionNetwork
-    from nanopilot.train.unfold import slimmed
-
-    wide, narrow = PerceptionNetwork(CONFIG.network), PerceptionNetwork(replace(CONFIG.network, inner=(24, 2, 48)))
-    layers = {
-        name: (m.weight.data.clone(), torch.zeros(len(m.weight)))
-        for name, m in wide.named_modules()
-        if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)
-    }
-    first, second = "stage16.1.first.0", "stage16.1.second.0"
-    layers[first][0][[5, 9]] *= 100.0
-    kept = slimmed(layers, narrow)
-    assert torch.equal(kept[first][0], layers[first][0][[5, 9]]) and torch.equal(kept[second][0], layers[second][0][:, [5, 9]])
-    assert torch.equal(kept["stage32.0.first.0"][0], layers["stage32.0.first.0"][0])
