@@ -33,6 +33,7 @@ class Config:
     overlap: float = 0.55  # IoU above which the weaker of two boxes of one kind is dropped
     bearing_std: float = 0.006  # rad, floor: 1.5 px of 256
     aside_std: float = 0.5  # m: the footprint's centre is told sideways no better, near or far (measured on the tuning seeds)
+    cut_std: float = 1.5  # m, the same of a box that the picture's side cuts off, guess
     contact_rows: float = 1.5  # px of the model camera, std of where a box meets the road, guess
     contact_share: float = 0.05  # of the distance, std: the road is no plane, pitch errs by a third of a degree, guess
     contact_gate: float = 3.0  # standard deviations of both beyond which the contact is not believed (hidden foot, hill)
@@ -125,6 +126,8 @@ def objects(heat: Float32[Array, "3 h w"], box: Float32[Array, "11 h w"], camera
         turned = np.arctan2(raw[heads.SIN], raw[heads.COS])
         yaw = bearing + turned
         depth_of_body = (np.abs(np.cos(turned)) * np.exp(raw[9]) + np.abs(np.sin(turned)) * np.exp(raw[10])) / 2
+        beyond = (sides[:, 0] < heads.GRID_STRIDE) | (sides[:, 2] > camera.width - heads.GRID_STRIDE)
+        aside_std = np.where(beyond, config.cut_std, config.aside_std)
         distance, spread = with_contact(distance, spread, foot, sides[:, 3], depth_of_body, camera, config)
         for i in np.flatnonzero(keep):
             found.append(
@@ -140,7 +143,7 @@ def objects(heat: Float32[Array, "3 h w"], box: Float32[Array, "11 h w"], camera
                     width=float(np.exp(raw[10, i])),
                     distance=float(distance[i]),
                     distance_std=float(spread[i]),
-                    bearing_std=float(np.hypot(config.bearing_std, config.aside_std / distance[i])),
+                    bearing_std=float(np.hypot(config.bearing_std, aside_std[i] / distance[i])),
                 )
             )
     return tuple(sorted(found, key=lambda d: -d.score))

@@ -160,3 +160,14 @@ def test_low_confidence_says_nothing_else() -> None:
     out["confidence"] = np.float32(0.2)
     percept = decode(out, 1.0, CAMERA, "front", Config())
     assert (percept.valid, percept.objects, percept.t) == (False, (), 1.0)
+
+
+def test_what_the_picture_cuts_off_is_told_sideways_with_more_doubt() -> None:
+    stds = []
+    for y in (3.0, 8.6):  # 9 m ahead of the camera: whole, and through the left edge
+        out = empty()
+        place(out, CAMERA.x + 9.0, y, 0.0, 0.9)
+        (seen,) = objects(out["heat"], out["box"], CAMERA, Config())
+        stds.append(seen.bearing_std * seen.distance)
+    assert stds[0] == pytest.approx(0.5, abs=0.03)
+    assert stds[1] > 1.4
