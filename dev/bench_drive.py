@@ -20,6 +20,7 @@ import numpy as np
 import psutil
 import tyro
 
+from nanopilot.evaluate.suite import origin
 from nanopilot.log import steps
 
 SAMPLE = 0.5  # s between looks at the memory
@@ -100,7 +101,7 @@ def main(bench: Bench) -> None:
         summary[name] = float(np.median(values))
         print(f"{name:20s} {np.median(values):8.2f} [{min(values):.2f}, {max(values):.2f}]")
     if bench.json:
-        bench.json.write_text(json.dumps({"suite": "bench_drive", "rows": rows, "summary": summary}, indent=1))
+        bench.json.write_text(json.dumps(origin("bench_drive") | {"drives": rows, "summary": summary}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

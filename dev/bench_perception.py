@@ -12,21 +12,19 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import platform
 import resource
 import tempfile
 import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import cv2
 import numpy as np
 import tyro
 
-from nanopilot.evaluate.suite import machine, this_commit
+from nanopilot.evaluate.suite import machine, origin
 from nanopilot.geometry import MODEL_HEIGHT, MODEL_WIDTH, model_camera
 from nanopilot.messages import CameraModel, Frame
 from nanopilot.perception import Network, datasets, heads
@@ -136,7 +134,7 @@ def compare(bench: Bench) -> dict[str, float]:
             run(image, camera)
             if k >= WARM_UP:
                 times[name].append(1e3 * (time.perf_counter() - start))
-    print(f"{len(frames)} frames: {source}; one core each, {platform.processor() or platform.machine()}; picture in, answer out, ms")
+    print(f"{len(frames)} frames: {source}; one core each, {machine()['cpu']}; picture in, answer out, ms")
     middle = {name: float(np.median(v)) for name, v in times.items()}
     for name, values in times.items():
         ratio = middle[name] / middle["ours"]
@@ -211,8 +209,7 @@ def main(bench: Bench) -> None:
     cv2.setNumThreads(1)
     summary = compare(bench)
     if bench.json:
-        report = {"suite": "bench_perception", "commit": this_commit(), "date": datetime.now(UTC).isoformat(timespec="seconds")}
-        bench.json.write_text(json.dumps(report | {"machine": machine(), "summary": summary}, indent=1) + "\n")
+        bench.json.write_text(json.dumps(origin("bench_perception") | {"summary": summary}, indent=1) + "\n")
     if bench.design:
         design()
 

@@ -13,9 +13,9 @@ FOLDER = Path(__file__).parent.parent / "docs" / "results"
 HEAD = """# Results
 
 Made by `python dev/results.py` from the JSON reports in this folder; each report has its rows, commit, date and machine, and
-the command that made it. The number in brackets is the 95 % interval (Wilson for shares, normal for means). Seeds 1000-1099 are
-held out: nothing is trained or tuned on them. Training maps are 2000-2499, tuning maps 3000-3029, maps for perception
-figures 4000-4029.
+the command that made it. The number in brackets is the 95 % interval (Wilson for shares, normal for means; for perception,
+bootstrap over drives, tracks or maps). Seeds 1000-1099 are held out: nothing is trained or tuned on them. Training maps are
+2000-2499, tuning maps 3000-3029, maps for perception figures 4000-4029.
 """
 
 
@@ -29,6 +29,18 @@ def cell(value: object, interval: object) -> str:
     return str(value)
 
 
+def flat(summary: dict, above: str = "") -> dict:
+    """A summary of several sets as one of dotted names."""
+    out = {}
+    for key, value in summary.items():
+        out |= flat(value, f"{above}{key}.") if isinstance(value, dict) else {f"{above}{key}": value}
+    return out
+
+
+def interval(summary: dict, key: str) -> object:
+    return summary.get(f"{key}_95") or summary.get(f"{key}_interval")
+
+
 def section(path: Path) -> str:
     """One report as a heading, its origin and a two-column table."""
     report = json.loads(path.read_text())
@@ -36,10 +48,10 @@ def section(path: Path) -> str:
     machine = ", ".join(f"{key} {value}" for key, value in report["machine"].items())
     origin = f"`{report['command']}`  \n{report['date']}, commit {report['commit']}, {machine}\n"
     lines = [f"\n## {path.stem}\n", origin, "| | |", "|---|---|"]
-    for key, value in summary.items():
-        if not key.endswith("_95"):
-            lines.append(f"| {key} | {cell(value, summary.get(f'{key}_95'))} |")
-    failed = [row for row in report["rows"] if not row.get("success")]
+    for key, value in flat(summary).items():
+        if not key.endswith(("_95", "_interval", "groups")):
+            lines.append(f"| {key} | {cell(value, interval(flat(summary), key))} |")
+    failed = [row for row in report.get("rows", ()) if not row.get("success")]
     if failed:
         why = (f"{row['job']['seed']} ({row.get('why') or row.get('reason') or row.get('error') or '?'})" for row in failed)
         lines.append(f"\nNot passed: {'; '.join(why)}.")

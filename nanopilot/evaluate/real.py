@@ -245,11 +245,11 @@ def table(summary: Summary) -> Table:
 
 def main(config: RealConfig) -> None:
     """Print the table, write the JSON."""
-    from nanopilot.evaluate.suite import this_commit
+    from nanopilot.evaluate.suite import origin
 
     summary = evaluate(config)
     Console().print(table(summary))
     if config.json:
         config.json.parent.mkdir(parents=True, exist_ok=True)
-        config.json.write_text(json.dumps({"suite": "perception", "commit": this_commit(), "summary": summary}, indent=1))
+        config.json.write_text(json.dumps(origin("perception") | {"summary": summary}, indent=1) + "\n")
         print(config.json)

@@ -77,8 +77,7 @@ def run(suite: Suite, jobs: list[Row], workers: int = 1, path: Path | None = Non
             progress.advance(bar)
             progress.print(f"seed {job['seed']}: {row.get('error') or row.get('reason', '')}", highlight=False, markup=False)
     rows = [{k: v for k, v in done[_key(job)].items() if k not in ("suite", "commit")} for job in jobs]
-    date = datetime.now(UTC).isoformat(timespec="seconds")
-    report = Report(suite.name, commit, shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]), date, machine(), rows, summarise(suite, rows))
+    report = Report(**origin(suite.name) | {"commit": commit}, rows=rows, summary=summarise(suite, rows))
     if path:
         report.save(path)
     return report
@@ -132,9 +131,27 @@ def this_commit() -> str:
     return (head or "unknown") + (f"-dirty-{sha256(change).hexdigest()[:8]}" if change else "")
 
 
+def command_line() -> str:
+    """What was typed."""
+    name = Path(sys.argv[0]).name
+    return shlex.join(["nanopilot" if name == "__main__.py" else name, *sys.argv[1:]])
+
+
+def origin(suite: str) -> dict[str, Any]:
+    """What every report says of itself besides its figures."""
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"suite": suite, "commit": this_commit(), "command": command_line(), "date": date, "machine": machine()}
+
+
 def machine() -> dict[str, Any]:
+    """What figures of time depend on; the widest vector instructions make up to a factor of three for the network."""
+    info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    about = dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
+    about = {key.strip(): value.strip() for key, value in about.items()}
+    flags = about.get("flags", "").split()
     return {
-        "cpu": platform.processor() or platform.machine(),
+        "cpu": about.get("model name") or platform.processor() or platform.machine(),
+        "vectors": next((name for name in ("avx512_vnni", "avx512f", "avx2", "avx") if name in flags), ""),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
         "python": platform.python_version(),
