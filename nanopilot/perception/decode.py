@@ -34,8 +34,8 @@ class Config:
     bearing_std: float = 0.006  # rad, floor: 1.5 px of 256
     aside_std: float = 0.5  # m: the footprint's centre is told sideways no better, near or far (measured on the tuning seeds)
     cut_std: float = 1.5  # m, the same of a box that the picture's side cuts off, guess
-    contact_rows: float = 1.5  # px of the model camera, std of where a box meets the road, guess
-    contact_share: float = 0.05  # of the distance, std: the road is no plane, pitch errs by a third of a degree, guess
+    contact_rows: float = 2.0  # px of the model camera, std of where a box meets the road: tuning frames want 3, KITTI 1.5
+    contact_share: float = 0.08  # of the distance, std: the road is no plane, pitch errs by a third of a degree (tuning frames)
     contact_gate: float = 3.0  # standard deviations of both beyond which the contact is not believed (hidden foot, hill)
     edge_rows: int = 6  # least rows of a road edge
     edge_std: float = 0.1  # m, floor

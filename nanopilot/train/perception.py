@@ -211,7 +211,8 @@ def save(
     torch.save(state, part)
     part.rename(config.out / "checkpoint.pt")
     seen = json.dumps(sorted(frame.name for frame, _ in real_pictures(config)))
-    about = {"step": str(step), "train_seconds": f"{seconds:.0f}", "config": json.dumps(asdict(config), default=str), "real_pictures": seen}
+    shaped = {key: value for key, value in asdict(config).items() if not isinstance(value, Path)}  # where files lay is nobody's business
+    about = {"step": str(step), "train_seconds": f"{seconds:.0f}", "config": json.dumps(shaped), "real_pictures": seen}
     export(average, config.out / "perception.onnx", about)
 
 
