@@ -51,6 +51,7 @@ BEND, BEND_REACH = 0.17, 25.0  # rad, m
 CHANGING = 0.15  # share of views in the middle of a lane change
 OFFSET_STD, YAW_STD = 0.4, np.radians(3.5)
 STRAYED, STRAY_SHARE, STRAY_YAW_STD = 0.3, 0.65, np.radians(12.0)  # of views in bends: off by so much of the lane's width, and turned
+ASTRAY, ASTRAY_OFF = 0.2, (0.5, 1.3)  # of views on an outer lane: so many lane widths off it, in the oncoming lane or beside the road
 JITTERED = 0.5  # share of views whose camera is not quite where calibration says
 ANGLE_JITTER, HEIGHT_JITTER = np.radians(0.5), 0.05  # standard deviations
 MAX_GRAIN = 0.12  # more makes grass darker than black, which the camera's tone table does not hold
@@ -125,6 +126,10 @@ def draw_view(lanes: LaneMap, rng: np.random.Generator) -> View:
     yaw = float(heading + rng.normal(0, YAW_STD) + (rng.normal(0, 2 * YAW_STD) if rng.random() < 0.1 else 0.0))
     if heading_change(path) > BEND and rng.random() < STRAYED:  # as when it turned too late or too early
         offset = float(rng.uniform(-1, 1) * STRAY_SHARE * lane.width)
+        yaw = float(heading + rng.normal(0, STRAY_YAW_STD))
+    beyond = [side for side, neighbour in ((1, lane.left), (-1, lane.right)) if neighbour is None]
+    if beyond and rng.random() < ASTRAY:  # where it must not be, and has to come back from
+        offset = float(rng.choice(beyond) * rng.uniform(*ASTRAY_OFF) * lane.width)
         yaw = float(heading + rng.normal(0, STRAY_YAW_STD))
     x, y = centre + offset * np.array([-np.sin(heading), np.cos(heading)])
     x, y = x - CENTRE_AHEAD * np.cos(yaw), y - CENTRE_AHEAD * np.sin(yaw)

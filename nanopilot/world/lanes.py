@@ -75,9 +75,9 @@ def update(state: LaneState, percept: Percept, dt: float, config: LaneConfig) ->
     state = _lane_changed(state, proposal, lines, dt, config)
     state = _width_measured(state, lines[LEFT], lines[RIGHT], config)
 
-    path, step = state.path, dt
+    path, known = state.path, proposal is not None
     if proposal is not None:
-        path, step = fused(path, proposal, dt, config.curve), 0.0
+        path = fused(path, proposal, dt, config.curve)
     for side, line in lines.items():
         if line is None:
             continue
@@ -86,9 +86,8 @@ def update(state: LaneState, percept: Percept, dt: float, config: LaneConfig) ->
             other = lines[-side]
             bounded = np.zeros(len(centre.std), bool) if other is None else centre.seen & other.seen
             centre = replace(centre, std=np.where(bounded, centre.std, config.lone_line_std))
-        path = fused(path, centre, step, config.curve, stubborn=proposal is not None)
-        step = 0.0
-    if step > 0 and path is not None:  # nothing measured it
+        path, known = fused(path, centre, dt, config.curve, stubborn=proposal is not None), True
+    if not known and path is not None:
         path = _with_probability(path, 0.0, 1 - float(np.exp(-dt / config.blind_memory)), config)
     elif path is not None:
         path = replace(path, probability=1.0)

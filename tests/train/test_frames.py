@@ -9,7 +9,7 @@ from nanopilot.geometry import image_from_vehicle, model_camera
 from nanopilot.messages import PATH_ARC, SceneClass
 from nanopilot.perception import heads
 from nanopilot.perception.labels import OBJECT_FIELDS, Frames
-from nanopilot.train.frames import SPLITS, FramesConfig, draw_map
+from nanopilot.train.frames import ASTRAY, CENTRE_AHEAD, SPLITS, FramesConfig, draw_map, draw_view, make_world
 
 AT = {name: k for k, name in enumerate(OBJECT_FIELDS)}
 VIEWS = 6
@@ -31,6 +31,27 @@ def test_splits_share_no_map_with_each_other_or_with_driving_tests() -> None:
 def test_a_split_that_is_not_there_is_refused(split: str, maps: int) -> None:
     with pytest.raises(ValueError, match="split"):
         FramesConfig(split=split, maps=maps)
+
+
+def test_some_views_stand_off_the_outer_lanes_and_their_way_leads_back() -> None:
+    rng = np.random.default_rng(5)
+    world = make_world(3001, rng)
+    try:
+        world.reset()
+        lanes = world.lane_map
+    finally:
+        world.close()
+    views = [draw_view(lanes, rng) for _ in range(400)]
+    off = []
+    for view in views:
+        x, y, yaw = view.pose
+        middle = np.array([x, y]) + CENTRE_AHEAD * np.array([np.cos(yaw), np.sin(yaw)])
+        lane = lanes.lanes[view.path.lanes[0]]
+        far = np.hypot(*(view.path.centre - middle).T).min() / lane.width
+        off.append(far)
+        assert far < 0.75 or lane.left is None or lane.right is None
+        assert far < 1.4
+    assert 0.4 * ASTRAY < np.mean(np.array(off) > 0.75) < ASTRAY  # some are on inner lanes
 
 
 def test_path_points_lie_at_their_arc_lengths(frames: Frames) -> None:

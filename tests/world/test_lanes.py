@@ -80,15 +80,31 @@ def test_fusion_equals_a_textbook_kalman_filter_with_fading_memory():
     curve = RoadCurve(straight.copy(), np.sqrt(var), flat, 1.0)
     mean[:] = 0
     for _ in range(5):
-        z, std = rng.normal(0, 0.002, len(PATH_ARC)), rng.uniform(0.1, 0.5, len(PATH_ARC))
-        var = var * np.exp(DT / config.memory)
-        mean, var = mean + var / (var + std**2) * (z - mean), 1 / (1 / var + 1 / std**2)
+        z, std = rng.normal(0, 0.002, len(PATH_ARC)), np.full(len(PATH_ARC), rng.uniform(0.1, 0.5))
+        share = DT / (DT + config.memory)  # of a frame's information that counts; as much is forgotten, if that much was known
+        var, noise = 1 / (1 / var - share * np.minimum(1 / var, 1 / std**2)), std**2 / share
+        mean, var = mean + var / (var + noise) * (z - mean), 1 / (1 / var + 1 / noise)
         seen = measured(straight, std, config)
         assert seen is not None and seen.seen.all()
         seen = type(seen)(straight + z[:, None] * [0, 1], std, seen.seen)
         curve = fused(curve, seen, DT, config)
     np.testing.assert_allclose(curve.points[:, 1], mean, atol=1e-4)  # normals tilt by the noise
     np.testing.assert_allclose(curve.std, np.sqrt(var), rtol=1e-6)
+
+
+def test_what_was_seen_well_is_not_forgotten_for_poor_frames():
+    """The exit of a junction, seen to 0.2 m from its edge; then 2 s of guesses that are all 1.5 m off and honest about it."""
+    config = CurveConfig()
+    straight = np.stack([PATH_ARC, np.zeros_like(PATH_ARC)], -1)
+    curve = fused(None, measured(straight, np.full(len(PATH_ARC), 0.2), config), DT, config)
+    for _ in range(40):
+        curve = moved(curve, motion(0.2, 0.0), config)
+        curve = fused(curve, measured(straight + [0, 1.5], np.full(len(PATH_ARC), 1.5), config), DT, config)
+    near = PATH_ARC <= 25
+    assert (curve.points[near, 1] < 0.75).all() and (curve.std[near] < 0.5).all()
+    for _ in range(4):  # and two tenths of a second of a good view put it right
+        curve = fused(curve, measured(straight + [0, 1.5], np.full(len(PATH_ARC), 0.1), config), DT, config)
+    assert (curve.points[:, 1] > 1.3).all()
 
 
 def test_white_noise_of_a_tenth_of_a_metre_comes_out_at_half_or_less():
