@@ -22,12 +22,12 @@ LANE_WIDTHS = (2.8, 4.0)  # m
 MEMORY_OTHER_LANE = 0.1  # share that lies a lane beside, as just after a lane change, or in error
 MEMORY_HERE = 0.15  # share that runs through where the car is, right or not: a drive's memory is what the car was steered by
 MEMORY_STRAIGHT = 0.15  # share that knows of no bend at all, and goes on as the car stands
-MEMORY_SHIFTED, MEMORY_SHIFT = 0.3, 12.0  # share whose bends come up to so many metres too early or too late
+MEMORY_SHIFTED, MEMORY_SHIFT = 0.4, 12.0  # share whose bends come up to so many metres too early or too late
 
 
 def remembered(path: Float32[Array, "16 2"], rng: np.random.Generator) -> Float32[Array, "33"]:
     """A path as earlier frames may have left it: the true one displaced, turned and bent, and from some point on straight."""
-    error = rng.random() ** 2
+    error = rng.random() ** 1.5
     aside = rng.normal(0, MEMORY_OFFSET) * error
     if rng.random() < MEMORY_OTHER_LANE:
         aside += rng.choice((-1, 1)) * rng.uniform(*LANE_WIDTHS)

@@ -19,6 +19,7 @@ from nanopilot.perception.labels import HEADS, OBJECT_FIELDS
 from nanopilot.perception.memory import remembered
 
 Array = np.ndarray
+PATH = HEADS.index("path")
 Fields = dict[str, Array]
 
 
@@ -26,7 +27,7 @@ Fields = dict[str, Array]
 class AugmentConfig:
     """Shares of pictures, and ranges (guesses: as strong as still looks like a camera)."""
 
-    mirror: float = 0.5
+    mirror: float = 0.5  # only where no path is taught: who drives must know which side of the yellow line is ours
     light: float = 0.8
     contrast: tuple[float, float] = (0.65, 1.4)
     brightness: float = 30.0  # grey levels
@@ -46,7 +47,7 @@ class AugmentConfig:
     grey: float = 0.05
     spoil: float = 0.06
     drop_route: float = 0.05
-    no_memory: float = 0.25
+    no_memory: float = 0.35
 
 
 def mirror(image: Array, label: Fields) -> tuple[Array, Fields]:
@@ -163,7 +164,7 @@ def augment(image: Array, label: Fields, rng: np.random.Generator, config: Augme
         known = np.array([name == "confidence" for name in HEADS])
         spoiled = {"known": known, "usable": np.float64(0.0), "memory": heads.memory_vector(None)}
         return spoil(image, rng), label | spoiled
-    if rng.random() < config.mirror:
+    if rng.random() < config.mirror and not label["known"][PATH]:
         image, label = mirror(image, label)
     if rng.random() < config.drop_route:
         label = label | {"route": np.zeros(heads.ROUTE_SIZE, np.float32)}

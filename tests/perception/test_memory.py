@@ -32,7 +32,7 @@ def test_one_in_ten_lies_a_lane_aside_and_the_others_near():
 
 def test_far_parts_are_forgotten_more_than_near_ones():
     error = np.median(np.hypot(*np.moveaxis(draws(300) - BEND, -1, 0)), axis=0)
-    assert error[3] < 0.5 and error[-1] > 3.0 and (np.diff(error) > -0.05).all()
+    assert error[3] < 0.7 and error[-1] > 3.0 and (np.diff(error) > -0.05).all()
 
 
 def test_some_know_of_no_bend_and_others_have_it_too_early_or_too_late():

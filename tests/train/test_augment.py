@@ -65,6 +65,16 @@ def test_colour_changes_leave_the_geometry_alone() -> None:
         np.testing.assert_array_equal(label[name], value, err_msg=name)
 
 
+def test_who_is_taught_a_path_keeps_its_side_of_the_road() -> None:
+    image, config = np.zeros((256, 512, 3), np.uint8), AugmentConfig(mirror=1, spoil=0)
+    taught, other = world(1.0), world(1.0)
+    other["known"] = other["known"] & ~np.array([name == "path" for name in HEADS])
+    _, label = augment(image, taught, np.random.default_rng(1), config)
+    np.testing.assert_array_equal(label["path"], taught["path"])
+    _, label = augment(image, other, np.random.default_rng(1), config)
+    np.testing.assert_array_equal(label["lane_u"], mirror(image, other)[1]["lane_u"])
+
+
 def test_shade_darkens_one_side_and_rain_only_brightens() -> None:
     image = np.full((256, 512, 3), 128, np.uint8)
     for seed in range(8):
