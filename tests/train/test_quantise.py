@@ -1,0 +1,63 @@
+"""The int8 network beside the float one it was made from, on random frames."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+onnx = pytest.importorskip("onnx")
+
+from nanopilot.messages import PATH_ARC  # noqa: E402
+from nanopilot.perception import Network, heads  # noqa: E402
+from nanopilot.perception.labels import HEADS, MAX_OBJECTS, OBJECT_FIELDS, Label, ShardWriter  # noqa: E402
+from nanopilot.train import quantise  # noqa: E402
+from nanopilot.train.network import NetworkConfig, PerceptionNetwork  # noqa: E402
+from nanopilot.train.perception import export  # noqa: E402
+
+SMALL = NetworkConfig(widths=(16, 16, 16, 16), blocks=(1, 1, 1), inner=(16, 16, 16), neck=16, scene=16, path_hidden=32)
+
+
+def random_frames(folder: Path, count: int) -> None:
+    rng = np.random.default_rng(3)
+    shard = ShardWriter(folder / "map-1")
+    for _ in range(count):
+        path = np.stack([PATH_ARC, np.zeros_like(PATH_ARC)], -1).astype(np.float32)
+        label = Label(
+            scene=np.zeros(heads.SCENE_SHAPE, np.uint8),
+            lane_u=np.full((4, len(heads.ROWS)), np.nan, np.float32),
+            path=path,
+            route=heads.route_vector(None),
+            objects=np.full((MAX_OBJECTS, len(OBJECT_FIELDS)), np.nan, np.float32),
+            usable=1.0,
+            known=np.ones(len(HEADS), bool),
+            junction=False,
+            turn=0.0,
+        )
+        shard.add(np.kron(rng.integers(0, 255, (32, 64, 3), dtype=np.uint8), np.ones((8, 8, 1), np.uint8)), label)
+    shard.close()
+
+
+def test_int8_says_what_float_said_and_keeps_its_name(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    random_frames(tmp_path / "frames", 6)
+    export(PerceptionNetwork(SMALL).eval(), tmp_path / "float.onnx", {"step": "7"})
+    quantise.main(quantise.QuantiseConfig(tmp_path / "float.onnx", tmp_path / "int8.onnx", tmp_path / "frames"))
+    wide, small = Network(tmp_path / "float.onnx"), Network(tmp_path / "int8.onnx")
+    assert small.about["step"] == "7" and small.about["quantised"].startswith("int8") and "quantised" not in wide.about
+    image = np.kron(np.random.default_rng(9).integers(0, 255, (32, 64, 3), dtype=np.uint8), np.ones((8, 8, 1), np.uint8))
+    a, b = (n.infer(image, heads.route_vector(None), heads.memory_vector(None)) for n in (wide, small))
+    for name in ("path", "lane_u", "box"):
+        spread = a[name].std()
+        assert 0 < np.abs(a[name] - b[name]).mean() < 0.1 * spread, name
+
+    weights = {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(str(tmp_path / "int8.onnx")).graph.initializer}
+    int8 = [w for w in weights.values() if w.dtype == np.int8 and w.ndim == 4]
+    assert len(int8) == 1 + 3 + 3 + 1 + 2 + 1  # stem, stages at 1/8 and 1/16, down to 1/32, the block there, fuse
+    assert all(np.abs(w.astype(int)).max() <= 64 for w in int8)  # 7 bits
+
+
+def test_without_frames_it_says_how_to_draw_some(tmp_path: Path) -> None:
+    export(PerceptionNetwork(SMALL).eval(), tmp_path / "float.onnx", {})
+    with pytest.raises(FileNotFoundError, match="draw some with"):
+        quantise.main(quantise.QuantiseConfig(tmp_path / "float.onnx", tmp_path / "int8.onnx", tmp_path / "none"))
