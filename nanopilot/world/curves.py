@@ -140,7 +140,7 @@ def fused(curve: RoadCurve | None, seen: Measured, dt: float, config: CurveConfi
     accepted = ~seen.seen | (d**2 <= config.gate**2 * (1 / known + 1 / told))
     total = known + share * (told - np.minimum(known, told))  # a frame replaces no more than it brings
     gain = np.where(accepted, share * told / total, 0.0)
-    points = _between(curve.points, seen.points, gain)
+    points = _between(curve.points, seen.points, gain, np.where(seen.seen, total, 1e-9))
     std = np.where(accepted, total**-0.5, curve.std)
     if stubborn:
         return replace(curve, points=points, std=std)
@@ -148,20 +148,21 @@ def fused(curve: RoadCurve | None, seen: Measured, dt: float, config: CurveConfi
     anew = seen.seen & (doubt > config.patience)
     return replace(
         curve,
-        points=_between(points, seen.points, anew.astype(float)) if anew.any() else points,
+        points=_between(points, seen.points, anew.astype(float), np.where(anew, told, known)) if anew.any() else points,
         std=np.where(anew, seen.std, std),
         doubt=np.where(anew, 0.0, doubt),
     )
 
 
-def _between(a: Float[Array, "n 2"], b: Float[Array, "n 2"], share: Float[Array, " n"]) -> Float[Array, "n 2"]:
+def _between(a: Float[Array, "n 2"], b: Float[Array, "n 2"], share: Float[Array, " n"], weight: Float[Array, " n"]) -> Float[Array, "n 2"]:
     """From line `a` (0) to line `b` (1), each point its own share. Headings and lengths are mixed, not places: two lines that bend
-    at different places, mixed unequally, would fold."""
+    at different places, mixed unequally, would fold. The whole then lies where the places would have been, by `weight`."""
     step_a, step_b = np.diff(a, axis=0), np.diff(b, axis=0)
     heading, other = np.arctan2(step_a[:, 1], step_a[:, 0]), np.arctan2(step_b[:, 1], step_b[:, 0])
     length, other_length = np.hypot(step_a[:, 0], step_a[:, 1]), np.hypot(step_b[:, 0], step_b[:, 1])
     heading = heading + share[1:] * ((other - heading + np.pi) % (2 * np.pi) - np.pi)
     length = length + share[1:] * (other_length - length)
-    start = a[:1] + share[0] * (b[:1] - a[:1])
     step = length[:, None] * np.stack([np.cos(heading), np.sin(heading)], -1)
-    return np.concatenate([start, start + np.cumsum(step, axis=0)])
+    line = np.concatenate([a[:1], a[:1] + np.cumsum(step, axis=0)])
+    places = a + share[:, None] * (b - a)
+    return line + weight @ (places - line) / weight.sum()

@@ -107,6 +107,16 @@ def test_what_was_seen_well_is_not_forgotten_for_poor_frames():
     assert (curve.points[:, 1] > 1.3).all()
 
 
+def test_a_line_that_is_seen_from_8_m_on_lies_where_it_is_seen():
+    config = CurveConfig()
+    at = np.stack([np.linspace(8.0, 40.0, 20), np.full(20, 1.8)], -1)
+    seen = measured(at, np.full(20, 0.05), config)
+    curve = fused(None, measured(at - [0, 0.5], np.full(20, 0.05), config), DT, config)
+    for _ in range(40):
+        curve = fused(moved(curve, motion(0.0, 0.0), config), seen, DT, config)
+    np.testing.assert_allclose(curve.points[:, 1], 1.8, atol=0.02)
+
+
 def test_white_noise_of_a_tenth_of_a_metre_comes_out_at_half_or_less():
     rng, config, state = np.random.default_rng(1), LaneConfig(), LaneState()
     line, errors = road(1e6), []
