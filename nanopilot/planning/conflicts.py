@@ -227,7 +227,7 @@ def assess(
                 certain = o.surely & (times <= config.certain_horizon)
                 if certain.any():
                     during = until & (times >= times[first] - config.clear_time) & (times <= config.certain_horizon)
-                    touch[during] = np.minimum(touch[during], o.rear[certain].min() - nose)
+                    touch[during] = np.minimum(touch[during], o.rear[certain].min() - nose - config.touch_gap)
                 continue
         room = rear - nose - gaps.standstill_gap
         nearer = (room < gap) & (np.arange(n) >= since)
