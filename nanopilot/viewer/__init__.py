@@ -1,0 +1,75 @@
+"""The page over a log, stored or still written: `nanopilot view LOG`. It reads one file and can change nothing.
+
+In: a ViewConfig. Out: a small web server until Ctrl-C, and an exit code. `index` finds things in the log, `events` says
+what happened, `server` answers the browser, `static/` is the page: plain HTML, CSS and JavaScript modules, which need
+no build step and no internet.
+"""
+
+from __future__ import annotations
+
+import sys
+import webbrowser
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event, Thread
+
+from nanopilot.log import LogError
+from nanopilot.viewer.index import Index
+from nanopilot.viewer.server import Server
+
+POLL = 0.2  # s between looks at a log that may grow: half of what its writer takes to fill a chunk
+
+
+@dataclass(frozen=True)
+class ViewConfig:
+    """What to show, and to whom."""
+
+    log: Path
+    host: str = "127.0.0.1"
+    port: int = 8770
+    open: bool = False  # the browser too
+    wait: bool = False  # for a log that is not there yet
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise ValueError(f"port must be from 0 to 65535, not {self.port}")
+        if not self.host:
+            raise ValueError("host must not be empty; 0.0.0.0 listens on every address")
+
+
+def view(config: ViewConfig, stop: Event | None = None) -> int:
+    """Serve until Ctrl-C (or `stop`). Raises LogError for what is no log or an empty one, ValueError for an address that can't be had."""
+    stop = stop or Event()
+    index = Index(config.log)
+    while not index.topics:
+        if (config.log.exists() or not config.wait) and index.grow():
+            continue
+        if not config.wait and not index.topics:
+            raise LogError(f"the log {config.log} holds no messages" + ("" if index.whole else " (yet: --wait waits for them)"))
+        if stop.wait(POLL):
+            return 0
+    with Server(config.host, config.port, index) as server:
+        print(f"{config.log} is shown on {server.url} until Ctrl-C", flush=True)
+        if config.host not in ("127.0.0.1", "localhost", "::1"):
+            print("nanopilot: others on the network can see this log", file=sys.stderr)
+        Thread(target=server.serve_forever, kwargs={"poll_interval": POLL}, daemon=True).start()
+        if config.open:
+            webbrowser.open(server.url)
+        try:
+            follow(index, stop)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            server.shutdown()
+    return 0
+
+
+def follow(index: Index, stop: Event) -> None:
+    """Take in the log as it grows, until `stop`. A log that goes away is waited for."""
+    while not stop.is_set():
+        try:
+            if index.grow():
+                continue
+        except LogError:
+            pass
+        stop.wait(POLL)
