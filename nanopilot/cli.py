@@ -223,7 +223,18 @@ def drive(c: Drive) -> int:
         raise ValueError(f"repeat must be at least 1, not {c.repeat}")
     seeds = suite.parse_seeds(c.seed)
     configs = [DriveConfig(seed, c.map, c.traffic, c.camera, c.seconds, c.hz, c.speed_kph, c.oracle) for seed in seeds]
-    return show.drive(configs, c.repeat, c.out, c.video)
+    if not c.show:
+        return show.drive(configs, c.repeat, c.out, c.video)
+    from nanopilot.viewer import Beside
+
+    with Beside() as page:
+        code = show.drive(configs, c.repeat, c.out, c.video, page.show)
+        print("the page stays until Ctrl-C", flush=True)
+        try:
+            page.wait()
+        except KeyboardInterrupt:
+            pass
+    return code
 
 
 def evaluate(command: Routes | Minute | Perception) -> int:

@@ -7,6 +7,7 @@ no build step and no internet.
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import webbrowser
 from dataclasses import dataclass
@@ -41,13 +42,11 @@ def view(config: ViewConfig, stop: Event | None = None) -> int:
     """Serve until Ctrl-C (or `stop`). Raises LogError for what is no log or an empty one, ValueError for an address that can't be had."""
     stop = stop or Event()
     index = Index(config.log)
-    while not index.topics:
-        if (config.log.exists() or not config.wait) and index.grow():
-            continue
+    if not config.wait or config.log.exists():
+        while index.grow() and not index.topics:
+            pass
         if not config.wait and not index.topics:
             raise LogError(f"the log {config.log} holds no messages" + ("" if index.whole else " (yet: --wait waits for them)"))
-        if stop.wait(POLL):
-            return 0
     with Server(config.host, config.port, index) as server:
         print(f"{config.log} is shown on {server.url} until Ctrl-C", flush=True)
         if config.host not in ("127.0.0.1", "localhost", "::1"):
@@ -62,6 +61,37 @@ def view(config: ViewConfig, stop: Event | None = None) -> int:
         finally:
             server.shutdown()
     return 0
+
+
+class Beside:
+    """The page over a drive that is under way, in a process of its own so that it takes no time from the drive. A context manager."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen | None = None
+
+    def show(self, log: Path) -> None:
+        """Show this log, which is about to be written, in place of the last one. One from an earlier drive is removed."""
+        self.close()
+        log.unlink(missing_ok=True)
+        self._process = subprocess.Popen([sys.executable, "-m", "nanopilot", "view", str(log), "--wait"])
+
+    def wait(self) -> None:
+        """Until the page ends, which is at Ctrl-C."""
+        if self._process is not None:
+            self._process.wait()
+
+    def close(self) -> None:
+        """End the page; may be called twice."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+            self._process = None
+
+    def __enter__(self) -> Beside:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def follow(index: Index, stop: Event) -> None:

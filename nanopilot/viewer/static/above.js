@@ -112,7 +112,7 @@ function drawOther(g, other, at, scale, colour, ground, pixel) {
   }
   g.restore();
   if (speed > MOVING) arrow(g, [u, v], at([other.x + other.vx, other.y + other.vy]), colour, pixel);
-  const [, top] = at([other.x, other.y]), label = `${Math.round(Math.hypot(other.x, other.y))} m` + (speed > MOVING ? ` · ${Math.round(speed * KPH)}` : "");
+  const [, top] = at([other.x, other.y]), label = `${Math.round(Math.hypot(other.x, other.y))} m` + (speed > MOVING ? ` · ${Math.round(speed * KPH)} km/h` : "");
   const right = u + Math.max(length, width) * 0.35 + 6 * pixel, room = g.measureText(label).width;
   g.fillText(label, right + room < g.canvas.width ? right : u - room - width / 2 - 6 * pixel, top + 4 * pixel);
   g.globalAlpha = 1;

@@ -42,13 +42,14 @@ export function drawCamera(canvas, step, camera, classes) {
       stroke(g, points(line.image_points), Math.abs(line.side) === 1 ? COLOURS.own : COLOURS.next, 2.6 * pixel, line.form === "dashed");
     }
   }
-  for (const light of percept?.lights ?? []) box(g, light.box, `light ${light.state}`, { red: "#ff5a4d", yellow: "#ffd24d", green: "#52e08a" }[light.state] ?? COLOURS.sign, pixel);
-  for (const sign of percept?.signs ?? []) box(g, sign.box, sign.name.replaceAll("_", " "), COLOURS.sign, pixel);
+  const taken = [];  // places of labels
+  for (const light of percept?.lights ?? []) box(g, light.box, `light ${light.state}`, { red: "#ff5a4d", yellow: "#ffd24d", green: "#52e08a" }[light.state] ?? COLOURS.sign, pixel, taken);
+  for (const sign of percept?.signs ?? []) box(g, sign.box, sign.name.replaceAll("_", " "), COLOURS.sign, pixel, taken);
   const lead = messages["/plan"]?.lead_id ?? -1;
   for (const thing of percept?.objects ?? []) {
     const track = trackOf(thing, messages["/world"]?.tracks ?? []);
     const speed = track ? ` · ${Math.round(Math.hypot(track.vx, track.vy) * KPH)} km/h` : "";
-    box(g, thing.box, `${Math.round(thing.distance)} m${speed}`, track && track.id === lead ? COLOURS.lead : COLOURS.other, pixel);
+    box(g, thing.box, `${Math.round(thing.distance)} m${speed}`, track && track.id === lead ? COLOURS.lead : COLOURS.other, pixel, taken);
   }
   canvas.setAttribute("aria-label", describe(percept, image));
 }
@@ -97,17 +98,21 @@ function stroke(g, line, colour, width, dashed) {
   g.setLineDash([]);
 }
 
-function box(g, [u0, v0, u1, v1], label, colour, pixel) {
+function box(g, [u0, v0, u1, v1], label, colour, pixel, taken) {
   g.strokeStyle = colour;
   g.lineWidth = 2 * pixel;
   g.beginPath();
   g.roundRect(u0, v0, u1 - u0, v1 - v0, 3 * pixel);
   g.stroke();
   g.font = `600 ${12 * pixel}px system-ui, sans-serif`;
-  const width = g.measureText(label).width + 10 * pixel, top = Math.max(0, v0 - 20 * pixel);
+  const width = g.measureText(label).width + 10 * pixel, height = 17 * pixel;
+  let top = Math.max(0, v0 - 20 * pixel);
+  const covered = ([u, v, w]) => u < u0 + width && u0 < u + w && Math.abs(v - top) < height;
+  while (top > height && taken.some(covered)) top -= height;  // above the labels that are there
+  taken.push([u0, top, width]);
   g.fillStyle = "#0d1116d0";
   g.beginPath();
-  g.roundRect(u0 - pixel, top, width, 17 * pixel, 4 * pixel);
+  g.roundRect(u0 - pixel, top, width, height - pixel, 4 * pixel);
   g.fill();
   g.fillStyle = colour;
   g.fillText(label, u0 + 4 * pixel, top + 12.6 * pixel);

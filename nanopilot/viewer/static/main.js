@@ -161,8 +161,8 @@ function showLog() {
 }
 
 async function keepUp() {
-  const generation = recording.generation, news = await recording.poll();
-  if (recording.generation !== generation && recording.times.length) begin();
+  const { generation } = recording, empty = !recording.times.length, news = await recording.poll();
+  if (recording.times.length && (empty || recording.generation !== generation)) begin();
   if (news) showLog();
   setTimeout(keepUp, recording.reachable && recording.state === "live" ? BUSY : CALM);
 }

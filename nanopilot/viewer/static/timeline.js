@@ -20,7 +20,7 @@ export function drawTimeline(canvas, recording, colour) {
     g.fillStyle = colour(name);
     for (const event of recording.events) {
       if (event.severity !== name) continue;
-      const u = x(event.t), tall = name === "notice" ? strip * 0.5 : strip;
+      const u = Math.min(x(event.t), width - 3 * pixel), tall = name === "notice" ? strip * 0.5 : strip;
       g.beginPath();
       g.roundRect(u, height - tall, Math.max(3 * pixel, x(event.end) - u), tall, 1.5 * pixel);
       g.fill();
