@@ -66,14 +66,15 @@ def view(config: ViewConfig, stop: Event | None = None) -> int:
 class Beside:
     """The page over a drive that is under way, in a process of its own so that it takes no time from the drive. A context manager."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = ViewConfig.port) -> None:
+        self._port = port
         self._process: subprocess.Popen | None = None
 
     def show(self, log: Path) -> None:
         """Show this log, which is about to be written, in place of the last one. One from an earlier drive is removed."""
         self.close()
         log.unlink(missing_ok=True)
-        self._process = subprocess.Popen([sys.executable, "-m", "nanopilot", "view", str(log), "--wait"])
+        self._process = subprocess.Popen([sys.executable, "-m", "nanopilot", "view", str(log), "--wait", "--port", str(self._port)])
 
     def wait(self) -> None:
         """Until the page ends, which is at Ctrl-C."""

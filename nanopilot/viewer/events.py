@@ -13,8 +13,9 @@ from typing import Any
 
 HOLD = 1.0  # s: a gap shorter than this does not end an event, guess
 CRITICAL = ("critical", "emergency", "alarm", "late", "brake", "red", "acute")
-QUIET = ("info", "notice", "early", "hint")
+QUIET = ("info", "notice", "hint")
 SILENT = (None, 0, "", "none", "off", "silent")  # levels that say that nothing is the matter
+SIDES = {-1: "left", 1: "right"}  # as LaneLine.side
 SENTENCES = ("text", "message", "reason", "detail")  # where a warning may say itself in words
 JUDGED = ("crash_vehicle", "crash_object", "crash_person", "out_of_road", "arrived")  # of a simulator's judge, in /truth
 
@@ -94,7 +95,7 @@ def _plan(message: dict[str, Any]) -> Iterable[Fact]:
 
 def _safe(message: dict[str, Any]) -> Iterable[Fact]:
     for reason in message.get("reasons") or ():
-        yield Fact("safety", str(reason), "critical" if reason == "emergency braking" else "notice", str(reason))
+        yield Fact("safety", str(reason), "critical" if str(reason).startswith("emergency") else "notice", str(reason))
     if message.get("engaged") is False:
         yield Fact("safety", "not engaged", "notice", "not engaged")
 
@@ -115,9 +116,10 @@ def _warnings(messages: list[Any]) -> Iterable[Fact]:
         level = message.get("level")
         if level in SILENT or message.get("active") is False:
             continue
-        kind, side = str(message.get("kind")), str(message.get("side") or "")
+        kind, side = str(message.get("kind")), message.get("side")
+        side = _words(SIDES.get(side, "") if isinstance(side, int) else str(side or ""))
         said = next((str(message[name]) for name in SENTENCES if message.get(name)), "")
-        name = _words(kind) + (f" {_words(side)}" if side and not side.lstrip("-").isdigit() else "")
+        name = f"{_words(kind)} {side}".strip()
         yield Fact("warning", f"{kind} {side}".strip(), _severity(level), f"{name}: {said}" if said else name, str(level))
 
 

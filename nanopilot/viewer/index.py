@@ -14,7 +14,7 @@ import json
 import os
 import struct
 from array import array
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -35,6 +35,7 @@ CACHED = 24  # unpacked chunks kept, half a megabyte each: ten seconds of a driv
 LARGEST = 256 << 20  # bytes of a record; a larger one is taken for a torn length
 SPEED_EVERY = 0.2  # s between points of the speed curve: a screen has no more
 LIVE_FOR = 3.0  # s after its last growth that an unfinished log counts as still written
+FROZEN = 0.3  # s: an older picture is not shown as that of now, guess
 SAME = 500_000  # ns: a time that has been through JSON and back
 HEAD = struct.Struct("<BQ")  # opcode, length
 MESSAGE = struct.Struct("<HIQQ")  # channel, sequence, log time, publish time
@@ -178,17 +179,19 @@ class Index:
 
     @property
     def beat(self) -> Topic | None:
-        """The topic that has one message a step: the first camera, else /step, else the one that says most."""
-        named = [self.topics[name] for name in (*self.cameras, "/step") if name in self.topics]
+        """The topic that has one message a step: /step, which comes last in it, else the first camera, else the one that says most."""
+        named = [self.topics[name] for name in ("/step", *self.cameras) if name in self.topics]
         return named[0] if named else max(self.topics.values(), key=lambda t: len(t.times), default=None)
 
     def summary(self, since: float = -1e11) -> dict[str, Any]:
         """What the page must know, of times only those after `since`, of events those that were not over then."""
         with self._lock:
+            live = not self.whole and not self.torn and monotonic() - self._grew < LIVE_FOR
             times = self.beat.times if self.beat else array("q")
+            if live and self.beat and self.beat.name != "/step":
+                times = times[:-1]  # the rest of that step may be in the next chunk
             first = bisect_right(times, round(since * NS) + SAME)
             curve = bisect_right(self.speed_times, round(since * NS) + SAME)
-            live = not self.whole and not self.torn and monotonic() - self._grew < LIVE_FOR
             return {
                 "name": self.path.name, "generation": self.generation, "about": self.about, "cameras": self.cameras,
                 "state": "whole" if self.whole else "live" if live else "cut",
@@ -217,14 +220,13 @@ class Index:
             return out
 
     def picture(self, t: float, camera: str = "") -> bytes | None:
-        """The JPEG of a camera at `t`, of the first camera unless named; None when there is none within SAME."""
+        """The latest JPEG of a camera at `t`, of the first camera unless named; None when that is older than FROZEN."""
         with self._lock:
             topic = self.topics.get(camera or next(iter(self.cameras), ""))
             if topic is None or not topic.picture:
                 return None
-            ns = round(t * NS)
-            k = bisect_left(topic.times, ns - SAME)
-            if k == len(topic.times) or topic.times[k] > ns + SAME:
+            k = bisect_right(topic.times, round(t * NS) + SAME) - 1
+            if k < 0 or topic.times[k] < (t - FROZEN) * NS:
                 return None
             message = _json(self._text(topic.places[k]) or b"")
         try:

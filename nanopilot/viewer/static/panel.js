@@ -11,7 +11,7 @@ const SHOWN = 2;         // s that a warning stays at least
 const FULL = 4;          // m/s² that fill the pedal bar
 const RATIO = 15;        // steering wheel to road wheel, as draw.py
 const TURNS = { straight: "straight on", left: "left", right: "right", keep_left: "keep left", keep_right: "keep right", roundabout: "roundabout", arrive: "arrive" };
-const GROUPS = { warning: (e) => loud(e), safety: (e) => e.source === "safety" || e.source === "fault", driving: (e) => e.source === "behaviour" || e.source === "judge", all: () => true };
+const GROUPS = { warning: (e) => loud(e) || e.source === "warning", safety: (e) => e.source === "safety" || e.source === "fault", driving: (e) => e.source === "behaviour" || e.source === "judge", all: () => true };
 
 const $ = (id) => document.getElementById(id);
 const say = (id, text) => { if ($(id).textContent !== text) $(id).textContent = text; };
@@ -54,7 +54,7 @@ function ahead(world, plan) {  // the one that limits us, else the nearest one i
 }
 
 export function drawAlerts(events, now, end) {
-  const active = events.filter((e) => loud(e) && Math.min(e.t, end) <= now + 1e-3 && now <= Math.max(e.end, e.t + SHOWN));
+  const active = events.filter((e) => GROUPS.warning(e) && Math.min(e.t, end) <= now + 1e-3 && now <= Math.max(e.end, e.t + SHOWN)).filter((e, k, all) => !all.slice(k + 1).some((later) => later.kind === e.kind && later.source === e.source));
   const text = active.map((e) => e.id).join();
   if ($("alerts").dataset.shown === text) return;
   $("alerts").dataset.shown = text;

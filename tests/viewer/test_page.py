@@ -1,0 +1,173 @@
+"""The page in a real browser, Debian's Chromium: opened, scrubbed, played, jumped about in, followed live, on a phone, in the dark."""
+
+import re
+import shutil
+import threading
+import time
+
+import pytest
+import viewer_logs
+
+from nanopilot.log import Log
+from nanopilot.viewer import follow
+from nanopilot.viewer.index import Index
+from nanopilot.viewer.server import Server
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]'")
+CHROMIUM = shutil.which("chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: apt-get install chromium")
+expect = sync_api.expect
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+class Serving:
+    """A server over a log that may grow."""
+
+    def __init__(self, path) -> None:
+        self.index, self.stop = Index(path), threading.Event()
+        while self.index.grow():
+            pass
+        self.server = Server("127.0.0.1", 0, self.index)
+        self.threads = [threading.Thread(target=self.server.serve_forever, args=(0.02,)), threading.Thread(target=follow, args=(self.index, self.stop))]
+        for thread in self.threads:
+            thread.start()
+
+    def close(self) -> None:
+        self.stop.set()
+        self.server.shutdown()
+        self.server.server_close()
+        for thread in self.threads:
+            thread.join()
+
+
+@pytest.fixture(scope="module")
+def drive(tmp_path_factory):
+    serving = Serving(viewer_logs.write(tmp_path_factory.mktemp("log") / "drive.mcap"))
+    yield serving.server.url
+    serving.close()
+
+
+@pytest.fixture
+def open_page(browser):
+    """Opens pages, and at the end fails the test for anything they complained of."""
+    complaints, contexts = [], []
+
+    def open_(url: str, width: int = 1280, height: int = 800, **how):
+        contexts.append(browser.new_context(viewport={"width": width, "height": height}, **how))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(5000)
+        page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
+        page.on("pageerror", lambda e: complaints.append(str(e)))
+        page.goto(url)
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def seconds(page) -> float:
+    minutes, rest = page.inner_text("#clock").split(":")
+    return 60 * int(minutes) + float(rest)
+
+
+def test_a_drive_is_opened_scrubbed_and_its_events_are_jumped_to(drive, open_page):
+    page = open_page(drive)
+    expect(page.locator("#state")).to_have_text("recorded")
+    expect(page.locator("#name")).to_have_text("drive.mcap")
+    expect(page.locator("#length")).to_have_text(" / 0:05.9")
+    expect(page.locator("#speed")).to_have_text("18")  # 5 m/s
+    expect(page.locator("#limit")).to_have_text("50")
+    colours = page.evaluate("new Set(document.getElementById('camera').getContext('2d').getImageData(0, 0, 400, 200).data).size")
+    assert colours > 100  # a picture, and no flat colour
+
+    line = page.locator("#scrub").bounding_box()
+    page.mouse.click(line["x"] + line["width"] / 2, line["y"] + 20)
+    expect(page.locator("#clock")).to_have_text(re.compile(r"0:0(2\.9|3\.0)"))
+    expect(page.locator("#speed")).to_have_text("29")  # 8 m/s
+    expect(page.locator("#behaviour")).to_have_text("follow")
+    expect(page.locator("#reason")).to_have_text("slower car ahead")
+    expect(page.locator("#gap")).to_have_text("1.8 s")  # rear bumper at 17.75 m, our front at 3.6 m, 8 m/s
+
+    expect(page.locator("#alerts p")).to_have_count(0)
+    page.get_by_role("button", name="forward collision").click()
+    expect(page.locator("#clock")).to_have_text("0:02.0")
+    expect(page.locator("#alerts p.warning")).to_have_text("forward collision: 1.9 s to the car ahead")
+    page.get_by_role("button", name="emergency braking").click()
+    expect(page.locator("#alerts p.critical")).to_have_text("emergency braking")
+    expect(page.locator("#reason")).to_have_text("safety: emergency braking")
+    assert "#t=4.00" in page.url
+    page.reload()
+    expect(page.locator("#clock")).to_have_text("0:04.0")
+
+    page.get_by_role("button", name="Safety").click()
+    expect(page.locator("#events button")).to_have_text(["0:04.0emergency braking"])
+
+
+def test_it_plays_to_the_end_faster_and_by_keys_alone(drive, open_page):
+    page = open_page(drive)
+    expect(page.locator("#speed")).to_have_text("18")
+    for key, shown in [("ArrowRight", "0:00.0"), ("ArrowRight", "0:00.1"), ("ArrowLeft", "0:00.0"), ("Shift+ArrowRight", "0:05.0"), ("n", "0:05.0"),
+                       ("p", "0:04.0"), ("p", "0:02.0"), ("End", "0:05.9"), ("Home", "0:00.0")]:  # fmt: skip
+        page.keyboard.press(key)
+        expect(page.locator("#clock")).to_have_text(shown)
+    for _ in range(2):
+        page.keyboard.press("+")
+    expect(page.locator("#rate")).to_have_value("4")
+    start = time.monotonic()
+    page.keyboard.press(" ")
+    expect(page.locator("#play")).to_have_attribute("aria-label", "Pause")
+    expect(page.locator("#alerts p")).to_have_text("forward collision: 1.9 s to the car ahead")
+    expect(page.locator("#clock")).to_have_text("0:05.9")
+    expect(page.locator("#play")).to_have_attribute("aria-label", "Play")
+    assert 1.3 < time.monotonic() - start < 5
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_contain_text("play or pause")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    for key, button in (("m", "#sound"), ("s", "#scene")):
+        page.keyboard.press(key)
+        expect(page.locator(button)).to_have_attribute("aria-pressed", "true")
+
+
+def test_it_fits_a_phone_and_is_dark_in_the_dark(drive, open_page):
+    def paper(page) -> int:
+        expect(page.locator("#speed")).to_have_text("18")
+        return sum(map(int, re.findall(r"\d+", page.evaluate("getComputedStyle(document.body).backgroundColor"))))
+
+    phone = open_page(drive, 390, 844, color_scheme="dark", device_scale_factor=2)
+    assert paper(phone) < 100
+    assert phone.evaluate("document.documentElement.scrollWidth") <= 390
+    assert all(box["width"] >= 34 and box["height"] >= 28 for box in (b.bounding_box() for b in phone.locator("button:visible").all()))
+    assert paper(open_page(drive, color_scheme="light")) > 600
+    unnamed = "[...document.querySelectorAll('button, select, input, canvas:not([aria-hidden])')].filter(e => !(e.innerText || e.ariaLabel || e.labels?.length)).length"
+    assert phone.evaluate(unnamed) == 0
+
+
+def test_a_drive_is_followed_while_it_is_written_and_begun_anew(tmp_path, open_page):
+    path = tmp_path / "live.mcap"
+    with Log(path) as out:
+        for k in range(120):
+            viewer_logs.add(out, k)
+        serving = Serving(path)
+        page = open_page(serving.server.url)
+        expect(page.locator("#state")).to_have_text("live")
+        assert serving.index.summary()["times"][-1] < 5.9  # the rest is not on the disk yet
+        first = seconds(page)
+        for k in range(120, 200):
+            viewer_logs.add(out, k)
+        expect(page.locator("#play")).to_have_attribute("aria-label", "Pause")
+        page.wait_for_function(f"Number(document.getElementById('clock').textContent.split(':')[1]) > {first + 1.5}")
+    expect(page.locator("#state")).to_have_text("recorded")
+    page.wait_for_function("document.getElementById('clock').textContent === '0:09.9'")
+    viewer_logs.write(path, 2)
+    expect(page.locator("#length")).to_have_text(" / 0:01.9")
+    serving.close()
