@@ -35,7 +35,7 @@ class Serving:
         while self.index.grow():
             pass
         self.server = Server("127.0.0.1", 0, self.index)
-        self.threads = [threading.Thread(target=self.server.serve_forever, args=(0.02,)), threading.Thread(target=follow, args=(self.index, self.stop))]
+        self.threads = [threading.Thread(target=run, args=args, daemon=True) for run, args in ((self.server.serve_forever, (0.02,)), (follow, (self.index, self.stop)))]
         for thread in self.threads:
             thread.start()
 
@@ -86,6 +86,7 @@ def test_a_drive_is_opened_scrubbed_and_its_events_are_jumped_to(drive, open_pag
     expect(page.locator("#length")).to_have_text(" / 0:05.9")
     expect(page.locator("#speed")).to_have_text("18")  # 5 m/s
     expect(page.locator("#limit")).to_have_text("50")
+    expect(page.locator("#alerts p")).to_have_count(0)
     colours = page.evaluate("new Set(document.getElementById('camera').getContext('2d').getImageData(0, 0, 400, 200).data).size")
     assert colours > 100  # a picture, and no flat colour
 
@@ -97,7 +98,6 @@ def test_a_drive_is_opened_scrubbed_and_its_events_are_jumped_to(drive, open_pag
     expect(page.locator("#reason")).to_have_text("slower car ahead")
     expect(page.locator("#gap")).to_have_text("1.8 s")  # rear bumper at 17.75 m, our front at 3.6 m, 8 m/s
 
-    expect(page.locator("#alerts p")).to_have_count(0)
     page.get_by_role("button", name="forward collision").click()
     expect(page.locator("#clock")).to_have_text("0:02.0")
     expect(page.locator("#alerts p.warning")).to_have_text("forward collision: 1.9 s to the car ahead")
@@ -119,16 +119,19 @@ def test_it_plays_to_the_end_faster_and_by_keys_alone(drive, open_page):
                        ("p", "0:04.0"), ("p", "0:02.0"), ("End", "0:05.9"), ("Home", "0:00.0")]:  # fmt: skip
         page.keyboard.press(key)
         expect(page.locator("#clock")).to_have_text(shown)
-    for _ in range(2):
+    for _ in range(3):
         page.keyboard.press("+")
-    expect(page.locator("#rate")).to_have_value("4")
+    expect(page.locator("#rate")).to_have_value("8")
+    page.evaluate("""() => { window.said = []; const alerts = document.getElementById("alerts");
+        new MutationObserver(() => said.push(alerts.textContent)).observe(alerts, { childList: true }); }""")
     start = time.monotonic()
     page.keyboard.press(" ")
     expect(page.locator("#play")).to_have_attribute("aria-label", "Pause")
-    expect(page.locator("#alerts p")).to_have_text("forward collision: 1.9 s to the car ahead")
     expect(page.locator("#clock")).to_have_text("0:05.9")
     expect(page.locator("#play")).to_have_attribute("aria-label", "Play")
-    assert 1.3 < time.monotonic() - start < 5
+    assert 0.7 < time.monotonic() - start < 5
+    said = page.evaluate("said.join()")
+    assert "forward collision: 1.9 s to the car ahead" in said and "emergency braking" in said
     page.keyboard.press("?")
     expect(page.get_by_role("dialog")).to_contain_text("play or pause")
     page.keyboard.press("Escape")
@@ -146,28 +149,33 @@ def test_it_fits_a_phone_and_is_dark_in_the_dark(drive, open_page):
     phone = open_page(drive, 390, 844, color_scheme="dark", device_scale_factor=2)
     assert paper(phone) < 100
     assert phone.evaluate("document.documentElement.scrollWidth") <= 390
-    assert all(box["width"] >= 34 and box["height"] >= 28 for box in (b.bounding_box() for b in phone.locator("button:visible").all()))
+    boxes = {button.get_attribute("id"): button.bounding_box() for button in phone.locator("button:visible").all()}
+    assert {name: box for name, box in boxes.items() if box["width"] < 34 or box["height"] < 28} == {}  # what a thumb hits
     assert paper(open_page(drive, color_scheme="light")) > 600
     unnamed = "[...document.querySelectorAll('button, select, input, canvas:not([aria-hidden])')].filter(e => !(e.innerText || e.ariaLabel || e.labels?.length)).length"
     assert phone.evaluate(unnamed) == 0
 
 
-def test_a_drive_is_followed_while_it_is_written_and_begun_anew(tmp_path, open_page):
+def test_a_drive_is_followed_while_it_is_written_and_begun_anew(tmp_path, open_page, request):
     path = tmp_path / "live.mcap"
     with Log(path) as out:
         for k in range(120):
             viewer_logs.add(out, k)
         serving = Serving(path)
+        request.addfinalizer(serving.close)
         page = open_page(serving.server.url)
         expect(page.locator("#state")).to_have_text("live")
         assert serving.index.summary()["times"][-1] < 5.9  # the rest is not on the disk yet
-        first = seconds(page)
+        first, start = seconds(page), time.monotonic()
         for k in range(120, 200):
             viewer_logs.add(out, k)
         expect(page.locator("#play")).to_have_attribute("aria-label", "Pause")
-        page.wait_for_function(f"Number(document.getElementById('clock').textContent.split(':')[1]) > {first + 1.5}")
+        while (now := seconds(page)) < first + 1.5:
+            assert time.monotonic() < start + 5, f"stands at {now} s"
+            page.wait_for_timeout(50)
     expect(page.locator("#state")).to_have_text("recorded")
-    page.wait_for_function("document.getElementById('clock').textContent === '0:09.9'")
+    page.keyboard.press("End")
+    expect(page.locator("#clock")).to_have_text("0:09.9")
+    expect(page.locator("#play")).to_have_attribute("aria-label", "Play")
     viewer_logs.write(path, 2)
     expect(page.locator("#length")).to_have_text(" / 0:01.9")
-    serving.close()

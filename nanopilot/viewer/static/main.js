@@ -93,6 +93,7 @@ function setRate(change) {
 }
 
 function advance(seconds) {
+  if (recording.state === "whole") at.live = false;  // plays on to the end
   const before = at.now, gap = recording.end - at.now;
   if (at.live && gap > LOST) at.now = recording.end - BEHIND;
   else if (at.live) at.now = Math.min(recording.end, at.now + seconds * Math.min(3, gap / BEHIND));  // slower near the end: no jerks
