@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -230,10 +231,8 @@ def drive(c: Drive) -> int:
     with Beside() as page:
         code = show.drive(configs, c.repeat, c.out, c.video, page.show)
         print("the page stays until Ctrl-C", flush=True)
-        try:
+        with suppress(KeyboardInterrupt):
             page.wait()
-        except KeyboardInterrupt:
-            pass
     return code
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import webbrowser
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
@@ -54,12 +55,9 @@ def view(config: ViewConfig, stop: Event | None = None) -> int:
         Thread(target=server.serve_forever, kwargs={"poll_interval": POLL}, daemon=True).start()
         if config.open:
             webbrowser.open(server.url)
-        try:
+        with suppress(KeyboardInterrupt):
             follow(index, stop)
-        except KeyboardInterrupt:
-            pass
-        finally:
-            server.shutdown()
+        server.shutdown()
     return 0
 
 
@@ -98,9 +96,7 @@ class Beside:
 def follow(index: Index, stop: Event) -> None:
     """Take in the log as it grows, until `stop`. A log that goes away is waited for."""
     while not stop.is_set():
-        try:
-            if index.grow():
-                continue
-        except LogError:
-            pass
+        with suppress(LogError):
+            while not stop.is_set() and index.grow():
+                pass
         stop.wait(POLL)

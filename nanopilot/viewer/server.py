@@ -16,6 +16,7 @@ import json
 import socket
 import sys
 from collections import OrderedDict
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
@@ -202,7 +203,5 @@ def _loopback(host: str) -> bool:
 
 def _hang_up(connection: socket.socket) -> None:
     """End a connection whose own thread then cleans up."""
-    try:
+    with suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass

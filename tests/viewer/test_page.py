@@ -9,6 +9,7 @@ import pytest
 import viewer_logs
 
 from nanopilot.log import Log
+from nanopilot.messages import CarState, Frame
 from nanopilot.viewer import follow
 from nanopilot.viewer.index import Index
 from nanopilot.viewer.server import Server
@@ -35,7 +36,8 @@ class Serving:
         while self.index.grow():
             pass
         self.server = Server("127.0.0.1", 0, self.index)
-        self.threads = [threading.Thread(target=run, args=args, daemon=True) for run, args in ((self.server.serve_forever, (0.02,)), (follow, (self.index, self.stop)))]
+        work = ((self.server.serve_forever, (0.02,)), (follow, (self.index, self.stop)))
+        self.threads = [threading.Thread(target=run, args=args, daemon=True) for run, args in work]
         for thread in self.threads:
             thread.start()
 
@@ -112,11 +114,16 @@ def test_a_drive_is_opened_scrubbed_and_its_events_are_jumped_to(drive, open_pag
     expect(page.locator("#events button")).to_have_text(["0:04.0emergency braking"])
 
 
+KEYS = [
+    ("ArrowRight", "0:00.0"), ("ArrowRight", "0:00.1"), ("ArrowLeft", "0:00.0"), ("Shift+ArrowRight", "0:05.0"), ("n", "0:05.0"),
+    ("p", "0:04.0"), ("p", "0:02.0"), ("End", "0:05.9"), ("Home", "0:00.0"),
+]  # fmt: skip
+
+
 def test_it_plays_to_the_end_faster_and_by_keys_alone(drive, open_page):
     page = open_page(drive)
     expect(page.locator("#speed")).to_have_text("18")
-    for key, shown in [("ArrowRight", "0:00.0"), ("ArrowRight", "0:00.1"), ("ArrowLeft", "0:00.0"), ("Shift+ArrowRight", "0:05.0"), ("n", "0:05.0"),
-                       ("p", "0:04.0"), ("p", "0:02.0"), ("End", "0:05.9"), ("Home", "0:00.0")]:  # fmt: skip
+    for key, shown in KEYS:
         page.keyboard.press(key)
         expect(page.locator("#clock")).to_have_text(shown)
     for _ in range(3):
@@ -152,8 +159,28 @@ def test_it_fits_a_phone_and_is_dark_in_the_dark(drive, open_page):
     boxes = {button.get_attribute("id"): button.bounding_box() for button in phone.locator("button:visible").all()}
     assert {name: box for name, box in boxes.items() if box["width"] < 34 or box["height"] < 28} == {}  # what a thumb hits
     assert paper(open_page(drive, color_scheme="light")) > 600
-    unnamed = "[...document.querySelectorAll('button, select, input, canvas:not([aria-hidden])')].filter(e => !(e.innerText || e.ariaLabel || e.labels?.length)).length"
-    assert phone.evaluate(unnamed) == 0
+    unnamed = """[...document.querySelectorAll("button, select, input, canvas:not([aria-hidden])")]
+        .filter((e) => !(e.innerText || e.ariaLabel || e.labels?.length)).map((e) => e.id)"""
+    assert phone.evaluate(unnamed) == []
+
+
+def test_a_log_that_holds_little_shows_what_it_holds(tmp_path, open_page, request):
+    with Log(tmp_path / "clip.mcap") as clip, Log(tmp_path / "bus.mcap") as bus:
+        for k in range(20):
+            clip.write("/camera/front", Frame(k / 10, "front", viewer_logs.picture(k)))
+            bus.write("/car", CarState(k / 10, 10.0, 0.0, 0.0, 0.0))
+        clip.write("/warning", viewer_logs.Danger(1.0, "headway", "late", "<b>0.4 s</b>"))
+    shown = {}
+    for name in ("clip", "bus"):
+        serving = Serving(tmp_path / f"{name}.mcap")
+        request.addfinalizer(serving.close)
+        page = open_page(f"{serving.server.url}#t=1")
+        expect(page.locator("#clock")).to_have_text("0:01.0")
+        shown[name] = page
+    expect(shown["clip"].locator("#alerts p.critical")).to_have_text("headway: <b>0.4 s</b>")  # words of a log are never markup
+    expect(shown["clip"].locator("#speed")).to_have_text("–")
+    expect(shown["bus"].locator("#speed")).to_have_text("36")
+    expect(shown["bus"].locator("#camera")).to_have_attribute("aria-label", "No picture at this moment")
 
 
 def test_a_drive_is_followed_while_it_is_written_and_begun_anew(tmp_path, open_page, request):

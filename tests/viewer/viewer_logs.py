@@ -8,8 +8,25 @@ import numpy as np
 
 from nanopilot.log import Log, Step
 from nanopilot.messages import (
-    Behaviour, CameraModel, CarState, Curve, Detection, Frame, Kind, LaneLine, Message, Observation, PaintForm, Percept, Plan, SafeCommand,
-    Signal, Track, Turn, VehicleModel, World,
+    Behaviour,
+    CameraModel,
+    CarState,
+    Curve,
+    Detection,
+    Frame,
+    Kind,
+    LaneLine,
+    Message,
+    Observation,
+    PaintForm,
+    Percept,
+    Plan,
+    SafeCommand,
+    Signal,
+    Track,
+    Turn,
+    VehicleModel,
+    World,
 )  # fmt: skip
 
 CAMERA = CameraModel("front", 256, 128, 128.0, 128.0, 127.5, 48.0, x=1.3)
@@ -44,19 +61,24 @@ def write(path: Path, seconds: float = 6.0, about: str = "test") -> Path:
     return path
 
 
+def curve(y: float) -> Curve:
+    x = np.linspace(2, 40, 16)
+    return Curve(np.stack([x, np.full(16, y)], -1), np.full(16, 0.1), 0.9)
+
+
 def add(out: Log, k: int) -> None:
     """Step number k."""
     t, x = k / HZ, np.linspace(2, 40, 16)
     speed = 5 + k / HZ
-    curve = lambda y: Curve(np.stack([x, np.full(16, y)], -1), np.full(16, 0.1), 0.9)  # noqa: E731
     track = Track(7, Kind.VEHICLE, 20.0, 0.2, 0.0, 4.0, 0.0, 0.0, 0.0, 0.3, 0.3, 4.5, 1.8, 3.0, 0.0, 0.95)
     line = np.stack([np.linspace(60, 120, 9), np.linspace(127, 55, 9)], -1).astype(np.float32)
     lanes = tuple(LaneLine(side, 0.9, line, line, np.ones(9, np.float32), PaintForm.DASHED) for side in (-1, 1))
-    seen = Detection(Kind.VEHICLE, 0.9, np.array([110, 40, 140, 60], np.float32), np.array([20, 0.2], np.float32), 0, 4.5, 1.8, 18.7, 0.5, 0.01)
+    box, place = np.array([110, 40, 140, 60], np.float32), np.array([20, 0.2], np.float32)
+    seen = Detection(Kind.VEHICLE, 0.9, box, place, 0.0, 4.5, 1.8, 18.7, 0.5, 0.01)
     scene = np.random.default_rng(k).integers(0, 13, (16, 32), np.uint8)
     percept = Percept(t, "front", lanes, None, (seen,), scene, np.full(32, 30, np.float32), 0.9, True)
-    world = World(t, speed, 0.0, 0.0, curve(0), curve(1.75), curve(-1.75), 3.5, 0.1, 0.1, (track,), np.stack([x, 0 * x], -1), 0.5, Turn.LEFT,
-                  80.0, 200.0, 13.9, 1.0, 0.0)  # fmt: skip
+    lane, route = (curve(0), curve(1.75), curve(-1.75), 3.5, 0.1, 0.1), np.stack([x, 0 * x], -1)
+    world = World(t, speed, 0.0, 0.0, *lane, (track,), route, 0.5, Turn.LEFT, 80.0, 200.0, 13.9, 1.0, 0.0)
     follows = t >= 1
     behaviour, reason = (Behaviour.FOLLOW, "slower car ahead") if follows else (Behaviour.KEEP_LANE, "keep lane")
     zero = np.zeros(10)

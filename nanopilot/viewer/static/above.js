@@ -34,22 +34,19 @@ export function drawAbove(canvas, step, camera, colour) {
   const curves = [world?.left, world?.right].map((curve) => sure(curve));
   if (curves[0].length && curves[1].length) { path([...curves[0], ...curves[1].toReversed()]); g.fillStyle = colour("lane"); g.fill(); }
 
-  g.font = `${11 * pixel}px system-ui, sans-serif`;
-  g.textAlign = "right";
   for (const ring of RINGS) {
     g.beginPath();
     g.arc(middle, origin, ring * scale, Math.PI * 1.12, Math.PI * 1.88);
     g.strokeStyle = colour("ring"); g.lineWidth = pixel; g.stroke();
-    g.fillStyle = colour("muted");
-    g.fillText(`${ring} m`, canvas.width - 8 * pixel, origin - ring * scale + 4 * pixel);
   }
-  g.textAlign = "left";
 
   if (world) stroke(points(world.route_line), "route", 5 * pixel);
   const lines = (percept?.lanes ?? []).filter((line) => line.probability > LIKELY);
   const dash = (side) => lines.find((line) => line.side === side)?.form === "dashed" ? [7 * pixel, 6 * pixel] : [];
   for (const line of lines) if (!world || Math.abs(line.side) > 1) stroke(points(line.points), "next", 1.8 * pixel, dash(line.side));
   if (world) for (const k of [0, 1]) stroke(curves[k], "own", 2.4 * pixel, dash(k ? 1 : -1));
+  g.font = `${11 * pixel}px system-ui, sans-serif`;
+  for (const ring of RINGS) label(g, `${ring} m`, canvas.width - 40 * pixel, origin - ring * scale + 4 * pixel, colour("muted"), colour("ground"), pixel);
   if (plan) drawPlan(g, plan, car, at, scale, colour);
 
   const lead = plan?.lead_id ?? -1;
@@ -112,10 +109,15 @@ function drawOther(g, other, at, scale, colour, ground, pixel) {
   }
   g.restore();
   if (speed > MOVING) arrow(g, [u, v], at([other.x + other.vx, other.y + other.vy]), colour, pixel);
-  const [, top] = at([other.x, other.y]), label = `${Math.round(Math.hypot(other.x, other.y))} m` + (speed > MOVING ? ` · ${Math.round(speed * KPH)} km/h` : "");
-  const right = u + Math.max(length, width) * 0.35 + 6 * pixel, room = g.measureText(label).width;
-  g.fillText(label, right + room < g.canvas.width ? right : u - room - width / 2 - 6 * pixel, top + 4 * pixel);
+  const text = `${Math.round(Math.hypot(other.x, other.y))} m` + (speed > MOVING ? ` · ${Math.round(speed * KPH)} km/h` : "");
+  const right = u + Math.max(length, width) * 0.35 + 6 * pixel, room = g.measureText(text).width;
+  label(g, text, right + room < g.canvas.width ? right : u - room - width / 2 - 6 * pixel, v + 4 * pixel, colour, ground, pixel);
   g.globalAlpha = 1;
+}
+
+function label(g, text, u, v, colour, ground, pixel) {  // with a rim, to be read on any line
+  g.strokeStyle = ground; g.lineWidth = 3 * pixel; g.strokeText(text, u, v);
+  g.fillStyle = colour; g.fillText(text, u, v);
 }
 
 function arrow(g, [u0, v0], [u1, v1], colour, pixel) {  // one second of motion over ground

@@ -16,6 +16,9 @@ export function drawTimeline(canvas, recording, colour) {
   g.lineTo(x(recording.speedTimes.at(-1) ?? 0), floor);
   g.fillStyle = colour("curve");
   g.fill();
+  g.font = `${11 * pixel}px system-ui, sans-serif`;
+  g.fillStyle = colour("muted");
+  if (recording.speeds.length) g.fillText(`${Math.round(fastest)} km/h`, 8 * pixel, 15 * pixel);
   for (const name of LANES.toReversed()) {
     g.fillStyle = colour(name);
     for (const event of recording.events) {
