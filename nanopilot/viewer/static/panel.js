@@ -31,7 +31,8 @@ export function drawInstruments({ messages }) {
   $("reason").classList.toggle("checked", Boolean(safe?.reasons?.length));
   const routed = points(world?.route_line).length > 0;
   say("turn", routed ? TURNS[world.next_turn] ?? world.next_turn : "–");
-  say("turn-note", routed ? `in ${Math.round(Math.max(0, world.next_turn_distance))} m · goal ${Math.round(Math.max(0, world.goal_distance))} m` : "");
+  say("turn-note", routed ? `in ${Math.round(Math.max(0, world.next_turn_distance))} m` : "");
+  say("goal", routed ? `${Math.round(Math.max(0, world.goal_distance))} m to go` : "Next");
   $("wheel").style.transform = `rotate(${-(car?.wheel_angle ?? 0) * RATIO}rad)`;
   const share = Math.max(-1, Math.min(1, (safe?.acceleration ?? car?.acceleration ?? 0) / FULL)), bar = $("pedals").firstElementChild;
   bar.style.height = `${Math.abs(share) * 50}%`;
