@@ -230,7 +230,6 @@ def drive(c: Drive) -> int:
 
     with Beside() as page:
         code = show.drive(configs, c.repeat, c.out, c.video, page.show)
-        print("the page stays until Ctrl-C", flush=True)
         with suppress(KeyboardInterrupt):
             page.wait()
     return code

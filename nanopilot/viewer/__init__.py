@@ -7,6 +7,7 @@ no build step and no internet.
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import webbrowser
@@ -72,11 +73,14 @@ class Beside:
         """Show this log, which is about to be written, in place of the last one. One from an earlier drive is removed."""
         self.close()
         log.unlink(missing_ok=True)
+        if not _free(self._port):
+            self._port = 0
         self._process = subprocess.Popen([sys.executable, "-m", "nanopilot", "view", str(log), "--wait", "--port", str(self._port)])
 
     def wait(self) -> None:
         """Until the page ends, which is at Ctrl-C."""
-        if self._process is not None:
+        if self._process is not None and self._process.poll() is None:
+            print("the page stays until Ctrl-C", flush=True)
             self._process.wait()
 
     def close(self) -> None:
@@ -100,3 +104,11 @@ def follow(index: Index, stop: Event) -> None:
             while not stop.is_set() and index.grow():
                 pass
         stop.wait(POLL)
+
+
+def _free(port: int) -> bool:
+    try:
+        socket.create_server((ViewConfig.host, port)).close()
+    except OSError:
+        return False
+    return True

@@ -1,5 +1,7 @@
 """The command: clear words and exit codes for bad input, an end by Ctrl-C, logs that are still to come."""
 
+import json
+import os
 import signal
 import socket
 import subprocess
@@ -89,6 +91,18 @@ def test_a_log_that_is_not_there_yet_is_waited_for(tmp_path):
         thread.join()
 
 
+def test_a_page_beside_a_drive_takes_another_port_when_its_own_is_taken(tmp_path, capfd):
+    with socket.create_server(("127.0.0.1", 0)) as other, viewer.Beside(other.getsockname()[1]) as page:
+        taken = other.getsockname()[1]
+        page.show(tmp_path / "a.mcap")
+        said, start = "", time.monotonic()
+        while "is shown on" not in said and time.monotonic() < start + 5:
+            time.sleep(0.05)
+            said += capfd.readouterr().out
+    port = int(said.split("http://127.0.0.1:")[1].split("/")[0])
+    assert port not in (0, taken)
+
+
 def test_the_page_beside_a_drive_forgets_the_last_drive_and_ends_with_it(tmp_path):
     port, log = free_port(), viewer_logs.write(tmp_path / "a.mcap", 1)
     with viewer.Beside(port) as page:
@@ -97,3 +111,25 @@ def test_the_page_beside_a_drive_forgets_the_last_drive_and_ends_with_it(tmp_pat
         assert b'"times":[]' in load(port)
         process = page._process
     assert process.poll() is not None
+
+
+@pytest.mark.drive
+def test_a_drive_is_on_the_page_while_it_is_driven(tmp_path):
+    args = [sys.executable, "-m", "nanopilot", "drive", "--oracle", "--seconds", "6", "--no-video", "--show", "--out", str(tmp_path)]
+    drive = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    try:
+        said = ""
+        while "is shown on" not in said:
+            said = drive.stdout.readline()
+        port, states = int(said.split("http://127.0.0.1:")[1].split("/")[0]), set()
+        for _ in range(600):
+            log = json.loads(load(port))
+            states.add((log["state"], bool(log["times"])))
+            if log["state"] == "whole":
+                break
+            time.sleep(0.1)
+        assert ("live", True) in states and log["times"][-1] >= 6
+    finally:
+        os.killpg(drive.pid, signal.SIGINT)  # as Ctrl-C in a terminal
+    out, _ = drive.communicate(timeout=20)
+    assert drive.returncode == 1 and "the time is up" in out and "the page stays until Ctrl-C" in out and "Traceback" not in out
