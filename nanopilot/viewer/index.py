@@ -80,7 +80,8 @@ class Index:
         self._schemas: dict[int, Schema] = {}
         self._chunks: list[tuple[int, int]] = []  # where each chunk's record body lies in the file: offset, length
         self._unpacked: OrderedDict[int, bytes] = OrderedDict()
-        self._offset, self._file_id, self._grew = 0, None, -LIVE_FOR
+        self._offset, self._grew = 0, -LIVE_FOR
+        self._file_id: tuple[int, int] | None = None
 
     # ------------------------------------------------------------------ growing
 
