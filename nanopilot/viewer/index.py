@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from threading import RLock
-from time import monotonic
+from time import time
 from typing import Any
 
 from mcap.data_stream import ReadDataStream
@@ -34,7 +34,7 @@ from nanopilot.viewer.events import Events, Facts, watcher
 CACHED = 24  # unpacked chunks kept, half a megabyte each: ten seconds of a drive
 LARGEST = 256 << 20  # bytes of a record; a larger one is taken for a torn length
 SPEED_EVERY = 0.2  # s between points of the speed curve: a screen has no more
-LIVE_FOR = 3.0  # s after its last growth that an unfinished log counts as still written
+LIVE_FOR = 3.0  # s after its file was last written that an unfinished log counts as live
 FROZEN = 0.3  # s: an older picture is not shown as that of now, guess
 SAME = 500_000  # ns: a time that has been through JSON and back
 HEAD = struct.Struct("<BQ")  # opcode, length
@@ -80,7 +80,7 @@ class Index:
         self._schemas: dict[int, Schema] = {}
         self._chunks: list[tuple[int, int]] = []  # where each chunk's record body lies in the file: offset, length
         self._unpacked: OrderedDict[int, bytes] = OrderedDict()
-        self._offset, self._grew = 0, -LIVE_FOR
+        self._offset, self._written, self._read_up = 0, 0.0, False
         self._file_id: tuple[int, int] | None = None
 
     # ------------------------------------------------------------------ growing
@@ -94,8 +94,10 @@ class Index:
                     if self._file_id not in (None, (stat.st_dev, stat.st_ino)) or stat.st_size < self._offset:
                         self._reset()
                         self.generation += 1
-                    self._file_id = (stat.st_dev, stat.st_ino)
-                    return not self.whole and not self.torn and self._next(file, stat.st_size)
+                    self._file_id, self._written = (stat.st_dev, stat.st_ino), stat.st_mtime
+                    more = not self.whole and not self.torn and self._next(file, stat.st_size)
+                    self._read_up |= not more
+                    return more
             except OSError as error:
                 raise LogError(f"can't read the log {self.path}: {error.strerror}") from error
 
@@ -118,7 +120,6 @@ class Index:
             return False
         body = self._offset + HEAD.size
         self._offset = body + length
-        self._grew = monotonic()
         try:
             if opcode == Opcode.CHUNK:
                 self._take(file.read(length), body)
@@ -184,18 +185,24 @@ class Index:
         named = [self.topics[name] for name in ("/step", *self.cameras) if name in self.topics]
         return named[0] if named else max(self.topics.values(), key=lambda t: len(t.times), default=None)
 
+    @property
+    def state(self) -> str:
+        """whole; reading what is there; live, to its end; or cut off."""
+        if self.whole or not self._read_up:
+            return "whole" if self.whole else "reading"
+        return "live" if not self.torn and abs(time() - self._written) < LIVE_FOR else "cut"
+
     def summary(self, since: float = -1e11) -> dict[str, Any]:
         """What the page must know, of times only those after `since`, of events those that were not over then."""
         with self._lock:
-            live = not self.whole and not self.torn and monotonic() - self._grew < LIVE_FOR
             times = self.beat.times if self.beat else array("q")
-            if live and self.beat and self.beat.name != "/step":
+            if self.state in ("reading", "live") and self.beat and self.beat.name != "/step":
                 times = times[:-1]  # the rest of that step may be in the next chunk
             first = bisect_right(times, round(since * NS) + SAME)
             curve = bisect_right(self.speed_times, round(since * NS) + SAME)
             return {
                 "name": self.path.name, "generation": self.generation, "about": self.about, "cameras": self.cameras,
-                "state": "whole" if self.whole else "live" if live else "cut",
+                "state": self.state,
                 "topics": {name: len(topic.times) for name, topic in self.topics.items()},
                 "times": [ns / NS for ns in times[first:]],
                 "speed": [[ns / NS for ns in self.speed_times[curve:]], [round(v, 3) for v in self.speeds[curve:]]],

@@ -1,6 +1,7 @@
 """The index against the log's own reader, cut and torn files, files that grow, and files begun anew."""
 
 import json
+import os
 import tracemalloc
 
 import cv2
@@ -43,6 +44,13 @@ def test_each_step_is_what_the_logs_own_reader_gives(whole):
         assert (picture == reference[k]["/camera/front"].image).all()
 
 
+def test_a_log_is_not_live_while_what_is_there_is_being_read(whole):
+    index, states = Index(whole), []
+    while index.grow():
+        states.append(index.state)
+    assert set(states) == {"reading"} and len(states) > 2 and index.state == "whole"
+
+
 def test_a_time_between_two_steps_shows_the_earlier_and_one_before_all_shows_none(whole):
     index = indexed(whole)
     assert json.loads(index.step(1.024)["/car"])["t"] == 1.0
@@ -73,6 +81,11 @@ def test_a_log_cut_at_any_byte_shows_what_its_reader_reads(whole, tmp_path_facto
     times = [t for t, topic, _ in log.read(cut) if topic == "/step"] if len(data) * share >= 8 else []
     assert index.summary()["times"] == (times if index.topics else [])
     assert all(index.step(t) and index.picture(t) for t in times[-3:])
+    if not index.whole:
+        assert index.state == "live"  # by its time it was written just now
+        os.utime(cut, (0, 0))
+        index.grow()
+        assert index.state == "cut"
 
 
 def test_a_flipped_byte_ends_the_log_and_never_shows_a_wrong_message(whole, tmp_path):
@@ -100,7 +113,7 @@ def test_a_log_that_grows_piece_by_piece_ends_as_the_whole_one(whole, tmp_path):
             news = index.summary(times[-1] if times else -1e9)
             times += news["times"]
             seen += bool(news["times"])
-            assert news["state"] in ("live", "whole")
+            assert news["state"] in ("live", "reading", "whole")
     assert seen >= 3 and index.whole
     assert times == indexed(whole).summary()["times"]
     assert index.events.all == indexed(whole).events.all

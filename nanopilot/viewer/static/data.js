@@ -34,6 +34,7 @@ export class Recording {
     this.loading = new Map();
   }
 
+  get growing() { return this.state === "live" || this.state === "reading"; }
   get start() { return this.times[0] ?? 0; }
   get end() { return this.times.at(-1) ?? 0; }
   get length() { return this.end - this.start; }

@@ -11,7 +11,7 @@ const AHEAD = 8;                      // steps asked for before they are shown
 const BUSY = 300, CALM = 2000;        // ms between looks at a log that grows, and at one that doesn't
 const BEHIND = 0.7, LOST = 4;         // s that live play stays behind the end of the log; more than LOST is jumped over
 const FAR = 5;                        // s of a long jump
-const STATES = { none: "no log", live: "live", whole: "recorded", cut: "cut off", gone: "server gone" };
+const STATES = { none: "no log", reading: "reading", live: "live", whole: "recorded", cut: "cut off", gone: "server gone" };
 
 const $ = (id) => document.getElementById(id);
 const recording = new Recording();
@@ -59,7 +59,7 @@ function stepBy(count) {
 
 function play() {
   if (!recording.times.length) return;
-  if (recording.state !== "live" && at.now >= recording.end - 1e-3) at.now = recording.start;
+  if (!recording.growing && at.now >= recording.end - 1e-3) at.now = recording.start;
   at.playing = true;
   showPlaying();
 }
@@ -101,7 +101,7 @@ function advance(seconds) {
   const k = recording.at(at.now);
   if (!recording.ready(k)) { at.now = before; recording.want(k); return; }  // waits for what comes
   for (const event of recording.events) if (loud(event) && event.t > before && Math.min(event.t, recording.end) <= at.now) sound.play(event.severity);
-  if (!at.live && at.now >= recording.end && recording.state !== "live") hold();
+  if (!at.live && at.now >= recording.end && !recording.growing) hold();
 }
 
 // ------------------------------------------------------------------ drawing, when anything is new
@@ -151,7 +151,7 @@ function showPlaying() {
 }
 
 function showLog() {
-  const state = recording.reachable ? recording.times.length || recording.state === "live" ? recording.state : "none" : "gone";
+  const state = recording.reachable ? recording.times.length || recording.growing ? recording.state : "none" : "gone";
   $("name").textContent = recording.name;
   $("state").textContent = STATES[state];
   $("state").dataset.state = state;
@@ -162,10 +162,11 @@ function showLog() {
 }
 
 async function keepUp() {
-  const { generation } = recording, empty = !recording.times.length, news = await recording.poll();
+  const { generation, state } = recording, empty = !recording.times.length, news = await recording.poll();
   if (recording.times.length && (empty || recording.generation !== generation)) begin();
+  else if (state === "reading" && recording.state === "live" && at.now === recording.start && !at.playing) follow();
   if (news) showLog();
-  setTimeout(keepUp, recording.reachable && recording.state === "live" ? BUSY : CALM);
+  setTimeout(keepUp, recording.reachable && recording.growing ? BUSY : CALM);
 }
 
 function begin() {  // a log is there: at its end if it is being written, else where the address says
