@@ -12,7 +12,7 @@ import viewer_logs
 
 from nanopilot.viewer import server as server_module
 from nanopilot.viewer.index import Index
-from nanopilot.viewer.server import CONNECTIONS, STATIC, Server
+from nanopilot.viewer.server import CONNECTIONS, STATIC, TIMEOUT, Server
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +171,7 @@ def test_a_crowd_of_stuck_clients_keeps_nobody_out(server, request_):
     clients = flood(server, CONNECTIONS + 30, request_)
     start = time.monotonic()
     assert ask(server, "/api/step?t=1")[0] == 200
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < TIMEOUT  # it did not wait for the stuck ones to be given up
     assert len(server._open) <= CONNECTIONS
     for client in clients:
         client.close()

@@ -4,7 +4,10 @@
 import { cameraModel, points } from "./data.js";
 
 export const COLOURS = { plan: "#46e0a4", own: "#5fd7f5", next: "#8aa4ff", other: "#ffb64d", lead: "#ff6f61", sign: "#f4f4f4", edge: "#d8dee6" };
-const CLASSES = [null, "#8060a8", "#f0f0f0", "#e070c0", "#4068f0", "#f04050", "#f08040", "#f0e040", "#50a850", "#808890", "#60b0e0", "#b0b0b0", "#c09060"];
+export const CLASSES = {  // in the order of messages.SceneClass
+  other: null, road: "#8060a8", marking: "#f0f0f0", pavement: "#e070c0", vehicle: "#4068f0", person: "#f04050", cyclist: "#f08040",
+  sign_or_light: "#f0e040", nature: "#50a850", building: "#808890", sky: "#60b0e0", pole: "#b0b0b0", fence: "#c09060",
+};
 const NEAR = 0.5;        // m of depth: nothing nearer can be projected
 const LIKELY = 0.5;      // a line less probable is not drawn
 const CAR_WIDTH = 1.85;  // m, of the plan's strip when the log does not tell
@@ -121,8 +124,9 @@ function box(g, [u0, v0, u1, v1], label, colour, pixel, taken) {
 function scene(g, { shape: [height, width], base64 }, canvas) {
   const classes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0)), small = new OffscreenCanvas(width, height);
   const pixels = new ImageData(width, height);
-  classes.forEach((name, k) => {
-    const colour = CLASSES[name];
+  const colours = Object.values(CLASSES);
+  classes.forEach((number, k) => {
+    const colour = colours[number];
     if (colour) pixels.data.set([1, 3, 5].map((c) => parseInt(colour.slice(c, c + 2), 16)).concat(120), 4 * k);
   });
   small.getContext("2d").putImageData(pixels, 0, 0);

@@ -1,7 +1,7 @@
 // The page's clock and hands: what moment is shown, what plays, what a key or a click does. The rest draws.
 
 import { drawAbove } from "./above.js";
-import { drawCamera } from "./camera.js";
+import { CLASSES, drawCamera } from "./camera.js";
 import { Recording } from "./data.js";
 import { EventList, drawAlerts, drawInstruments, loud } from "./panel.js";
 import * as sound from "./sound.js";
@@ -220,6 +220,13 @@ addEventListener("keydown", (press) => {
   press.preventDefault();
   act(press.shiftKey);
 });
+
+$("classes").append(...Object.entries(CLASSES).filter(([, shade]) => shade).map(([name, shade]) => {
+  const item = document.createElement("li"), patch = document.createElement("i");
+  patch.style.background = shade;
+  item.append(patch, name.replaceAll("_", " "));
+  return item;
+}));
 
 keepUp();
 requestAnimationFrame(frame);
