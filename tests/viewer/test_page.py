@@ -4,12 +4,13 @@ import re
 import shutil
 import threading
 import time
+from dataclasses import dataclass
 
 import pytest
 import viewer_logs
 
 from nanopilot.log import Log
-from nanopilot.messages import CarState, Frame, SceneClass
+from nanopilot.messages import CarState, Frame, Message, SceneClass
 from nanopilot.viewer import follow
 from nanopilot.viewer.index import Index
 from nanopilot.viewer.server import Server
@@ -168,10 +169,27 @@ def test_it_fits_a_phone_and_is_dark_in_the_dark(drive, open_page):
     assert phone.evaluate(unnamed) == []
 
 
+@dataclass(frozen=True)
+class Motion(Message):
+    t: float
+    speed: float
+    speed_std: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Calibration(Message):
+    t: float
+    progress: float
+    valid: bool
+
+
 def test_a_log_that_holds_little_shows_what_it_holds(tmp_path, open_page, request):
     with Log(tmp_path / "clip.mcap") as clip, Log(tmp_path / "bus.mcap") as bus:
         for k in range(20):
             clip.write("/camera/front", Frame(k / 10, "front", viewer_logs.picture(k)))
+            clip.write("/motion", Motion(k / 10, 0.0, 100.0, "none"))
+            clip.write("/calibration", Calibration(k / 10, 0.4, False))
             bus.write("/car", CarState(k / 10, 10.0, 0.0, 0.0, 0.0))
         clip.write("/warning", viewer_logs.Danger(1.0, "headway", "late", "<b>0.4 s</b>"))
     shown = {}
@@ -183,6 +201,7 @@ def test_a_log_that_holds_little_shows_what_it_holds(tmp_path, open_page, reques
         shown[name] = page
     expect(shown["clip"].locator("#alerts p.critical")).to_have_text("headway: <b>0.4 s</b>")  # words of a log are never markup
     expect(shown["clip"].locator("#speed")).to_have_text("–")
+    expect(shown["clip"].locator("#behaviour")).to_have_text("finding the camera, 40 %")
     expect(shown["bus"].locator("#speed")).to_have_text("36")
     expect(shown["bus"].locator("#camera")).to_have_attribute("aria-label", "No picture at this moment")
 

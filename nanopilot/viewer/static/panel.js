@@ -5,6 +5,7 @@ import { clock } from "./timeline.js";
 
 const KPH = 3.6;
 const SLOW = 1;          // m/s: below it a time gap means nothing
+const UNSURE = 2;        // m/s of standard deviation: above it our speed is not known
 const SHORT = 0.9;       // s: a gap below is shown in the warning's colour, guess
 const FRONT = 3.7;       // m from the rear axle to the bumper, when the log does not tell
 const SHOWN = 2;         // s that a warning stays at least
@@ -20,13 +21,14 @@ export const loud = (event) => event.severity === "critical" || event.severity =
 
 export function drawInstruments({ messages }) {
   const car = messages["/car"], world = messages["/world"], plan = messages["/plan"], safe = messages["/safe"];
-  const speed = car?.speed ?? world?.speed;
+  const motion = messages["/motion"], lens = messages["/calibration"];  // where nobody but the camera tells them
+  const speed = ((motion ?? car)?.speed_std ?? 0) > UNSURE ? undefined : motion?.speed ?? car?.speed ?? world?.speed;
   say("speed", speed === undefined ? "–" : `${Math.round(Math.abs(speed) * KPH)}`);
   say("limit", world?.speed_limit ? `${Math.round(world.speed_limit * KPH)}` : "–");
   gap(world, plan, messages["/vehicle"], speed);
-  say("who", safe ? safe.engaged ? "Pilot drives" : "Driver drives" : "Driving");
-  say("behaviour", plan ? plan.behaviour.replaceAll("_", " ") : messages["/step"]?.fault ? "no plan" : "–");
-  const why = plan && plan.reason !== plan.behaviour.replaceAll("_", " ") ? plan.reason : messages["/step"]?.fault ?? "";
+  say("who", safe ? safe.engaged ? "Pilot drives" : "Driver drives" : lens ? "Driver drives, watched" : "Driving");
+  const [what, why] = doing(plan, messages["/step"]?.fault, lens, motion);
+  say("behaviour", what);
   say("reason", safe?.reasons?.length ? `safety: ${safe.reasons.join(", ")}` : why);
   $("reason").classList.toggle("checked", Boolean(safe?.reasons?.length));
   const routed = points(world?.route_line).length > 0;
@@ -38,6 +40,13 @@ export function drawInstruments({ messages }) {
   bar.style.height = `${Math.abs(share) * 50}%`;
   bar.style.bottom = share < 0 ? `${50 - Math.abs(share) * 50}%` : "50%";
   bar.classList.toggle("brakes", share < 0);
+}
+
+function doing(plan, fault, lens, motion) {  // what is done, and why
+  if (fault) return ["no plan", fault];
+  const name = plan?.behaviour.replaceAll("_", " ");
+  if (plan) return [name, plan.reason === name ? "" : plan.reason];
+  return [lens && !lens.valid ? `finding the camera, ${Math.round(lens.progress * 100)} %` : "–", motion ? `speed from: ${motion.source}` : ""];
 }
 
 function gap(world, plan, vehicle, speed) {
