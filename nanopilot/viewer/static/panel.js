@@ -43,8 +43,8 @@ export function drawInstruments({ messages }) {
 }
 
 function doing(plan, fault, lens, motion) {  // what is done, and why
-  if (fault) return ["no plan", fault];
   const name = plan?.behaviour.replaceAll("_", " ");
+  if (fault) return [name ?? "no plan", fault];
   if (plan) return [name, plan.reason === name ? "" : plan.reason];
   return [lens && !lens.valid ? `finding the camera, ${Math.round(lens.progress * 100)} %` : "–", motion ? `speed from: ${motion.source}` : ""];
 }
