@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -42,6 +43,8 @@ class Drive:
     """Folder for the log and the film."""
     video: bool = True
     """Make the film."""
+    show: bool = False
+    """A page to watch the drive on while it is driven; it stays until Ctrl-C (as `nanopilot view` on the log)."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,21 @@ class Video:
 
 
 @dataclass(frozen=True)
+class View:
+    """A page over a log, stored or still written: camera, the world from above, events, a timeline. It can change nothing."""
+
+    log: Positional[Path]
+    host: str = "127.0.0.1"
+    """Who may see it: this machine alone, or with 0.0.0.0 the whole network."""
+    port: int = 8770
+    """0: any that is free."""
+    open: bool = False
+    """Open the browser too."""
+    wait: bool = False
+    """Wait for a log that is not there yet."""
+
+
+@dataclass(frozen=True)
 class Doctor:
     """What this machine has and can do."""
 
@@ -145,6 +163,7 @@ Command = (
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Label, subcommand("label")]
     | Annotated[Video, subcommand("video")]
+    | Annotated[View, subcommand("view")]
     | Annotated[Doctor, subcommand("doctor")]
     | Annotated[Train, subcommand("train")]
 )
@@ -169,7 +188,7 @@ def main(argv: list[str] | None = None) -> None:
     sys.exit(code)
 
 
-def run(command: Drive | Evaluate | Label | Video | Doctor | Train) -> int:
+def run(command: Drive | Evaluate | Label | Video | View | Doctor | Train) -> int:
     """Dispatch to the one that does it."""
     if isinstance(command, Drive):
         return drive(command)
@@ -186,6 +205,10 @@ def run(command: Drive | Evaluate | Label | Video | Doctor | Train) -> int:
         out = command.out or command.log.with_suffix(".mp4")
         print(f"{out}: {video.render(command.log, out)} pictures")
         return 0
+    if isinstance(command, View):
+        from nanopilot import viewer
+
+        return viewer.view(viewer.ViewConfig(**vars(command)))
     if isinstance(command, Doctor):
         from nanopilot import doctor
 
@@ -201,7 +224,15 @@ def drive(c: Drive) -> int:
         raise ValueError(f"repeat must be at least 1, not {c.repeat}")
     seeds = suite.parse_seeds(c.seed)
     configs = [DriveConfig(seed, c.map, c.traffic, c.camera, c.seconds, c.hz, c.speed_kph, c.oracle) for seed in seeds]
-    return show.drive(configs, c.repeat, c.out, c.video)
+    if not c.show:
+        return show.drive(configs, c.repeat, c.out, c.video)
+    from nanopilot.viewer import Beside
+
+    with Beside() as page:
+        code = show.drive(configs, c.repeat, c.out, c.video, page.show)
+        with suppress(KeyboardInterrupt):
+            page.wait()
+    return code
 
 
 def evaluate(command: Routes | Minute | Perception) -> int:
