@@ -400,6 +400,27 @@ class Command(Message):
     signal: Signal = Signal.OFF
 
 
+class Mode(StrEnum):
+    """Who drives, and how well; `safety.modes` has the table of what leads where."""
+
+    OFF = "off"  # can't be engaged: something it needs is missing
+    READY = "ready"  # the driver drives, a request would be heard
+    ENGAGED = "engaged"
+    OVERRIDDEN = "overridden"  # the driver acts
+    TAKEOVER = "takeover requested"  # still driving, but the driver is asked to
+    MINIMUM_RISK = "minimum risk manoeuvre"  # nobody answered, or nothing is left to drive by: brake in the lane
+    STANDSTILL = "standstill"  # of that manoeuvre: held until somebody acts
+    FAILED = "failed"  # the car did not do as told: shut off until started anew
+
+
+class Alert(StrEnum):
+    """What the driver is told."""
+
+    NONE = "none"
+    TAKEOVER = "take over"
+    URGENT = "take over now"
+
+
 @dataclass(frozen=True)
 class SafeCommand(Message):
     """What a body may do. Only `nanopilot.safety` makes one; `reasons` says what was changed and why."""
@@ -410,6 +431,22 @@ class SafeCommand(Message):
     signal: Signal
     engaged: bool
     reasons: tuple[str, ...] = field(default=())
+    mode: Mode = Mode.OFF
+    alert: Alert = Alert.NONE
+
+
+@dataclass(frozen=True)
+class RssVerdict(Message):
+    """Responsibility-sensitive safety's second opinion: the track least far from danger, and the proper response."""
+
+    t: float
+    track_id: int = -1  # -1: nobody near
+    distance: float = 0.0  # between bumpers along the path, m
+    safe_distance: float = 0.0
+    side_distance: float = 0.0  # between flanks across the path, m
+    safe_side_distance: float = 0.0
+    danger: float = 0.0  # s for which some track has been too near both ways
+    acceleration: float = 0.0  # m/s², the most that the proper response allows; 0 where nothing is dangerous
 
 
 # --------------------------------------------------------------------------- the body

@@ -98,7 +98,7 @@ def drive(
             truth = body.truth()
             if log is not None:
                 step = Step(record.observation.t, record.seconds, record.fault)
-                answers = {"percept": record.percept, "world": record.world, "plan": record.plan, "command": record.command}
+                answers = {"percept": record.percept, "world": record.world, "plan": record.plan, "command": record.command, "rss": record.rss}
                 log.write_step(record.observation, step, **answers, safe=record.safe, truth=truth)
             records.append(_without_pictures(record))
             if truth is not None:
