@@ -2,14 +2,15 @@
 
     python dev/bench_safety.py [--steps 20000] [--tracks 8]
 
-The goal is 50 µs for the door itself. The second opinion (rss) is no part of the way to the wheels and is timed apart.
+By the clock, and in processor time, which other programs on the machine touch less. The goal is 50 µs for the door itself.
+The second opinion (rss) is no part of the way to the wheels and is timed apart.
 """
 
 from __future__ import annotations
 
 import argparse
 from math import sin
-from time import perf_counter
+from time import perf_counter, thread_time
 
 import numpy as np
 
@@ -40,15 +41,17 @@ def main() -> None:
         world = World(
             t, 10.0, 0.0, 0.0, path, None, None, 3.5, 0.0, 0.0, tracks, np.zeros((0, 2)), 1.0, Turn.ARRIVE, 1e3, 1e3, 14.0, 1.0, 0.0
         )  # fmt: skip
-        start = perf_counter()
+        begin, busy = perf_counter(), thread_time()
         state, _ = safety.step(state, command, car, t)
-        middle = perf_counter()
+        door.append((perf_counter() - begin, thread_time() - busy))
+        begin, busy = perf_counter(), thread_time()
         verdicts, _ = rss.step(verdicts, world, CAR)
-        opinion.append(perf_counter() - middle)
-        door.append(middle - start)
+        opinion.append((perf_counter() - begin, thread_time() - busy))
     for name, seconds in (("safety.step", door), (f"rss.step, {options.tracks} tracks", opinion)):
-        p50, p99 = np.percentile(np.array(seconds) * 1e6, [50, 99])
-        print(f"{name}: median {p50:.1f} µs, p99 {p99:.1f} µs, worst {max(seconds) * 1e6:.0f} µs over {options.steps} steps")
+        wall, cpu = (np.array(seconds) * 1e6).T
+        p50, p99 = np.percentile(wall, [50, 99])
+        c50, c99 = np.percentile(cpu, [50, 99])
+        print(f"{name}: median {p50:.1f} µs, p99 {p99:.1f} µs by the clock; {c50:.1f} and {c99:.1f} µs of processor; {options.steps} steps")
 
 
 if __name__ == "__main__":

@@ -3,9 +3,9 @@
     python dev/mutants.py [--jobs 1] [--only limits.py] [--json FILE]
 
 Mutations, one at a time, of every file in nanopilot/safety: comparisons flipped, numbers changed, booleans negated, arithmetic
-exchanged, and/or and min/max exchanged, conditions negated, returns emptied, enum members and texts exchanged. Killed: tests ran and failed, or the
-module could not even be imported. Survived: all passed. Crashed: anything else, a timeout included; it counts as a failure of
-ours, not as killed. Each mutant runs in a fork that has pytest loaded already; nothing is written to disk.
+exchanged, and/or and min/max exchanged, conditions negated, returns emptied, enum members, texts and the table of modes changed.
+Killed: tests ran and failed, or the module could not even be imported. Survived: all passed. Crashed: anything else, a timeout
+included; it counts as a failure of ours, not as killed. Each mutant runs in a fork that has pytest loaded; nothing is written to disk.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
-import hypothesis.stateful  # noqa: F401  loaded here once, so that the forks have it
+import hypothesis.stateful  # loaded here once, so that the forks have it
 import numpy  # noqa: F401
 import pytest
 
@@ -33,6 +33,9 @@ import nanopilot.messages  # noqa: F401
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "nanopilot" / "safety"
+TESTS = ROOT / "tests" / "safety"
+FIRST = {"__init__.py": "test_modes.py", "modes.py": "test_modes.py", "inputs.py": "test_inputs.py", "limits.py": "test_limits.py",
+         "rss.py": "test_rss.py"}  # fmt: skip  the tests most likely to notice run first
 TIMEOUT = 120  # s
 COMPARE = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Is: ast.IsNot,
            ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In}  # fmt: skip
@@ -82,6 +85,11 @@ def mutations(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
             yield f"{node.value.id}.{node.attr} -> {first}", ast.Attribute(node.value, first, ast.Load())
     elif isinstance(node, ast.Continue):
         yield "continue -> pass", ast.Pass()
+    elif isinstance(node, ast.Tuple) and all(isinstance(e, ast.Name) and e.id.isupper() and isinstance(e.ctx, ast.Load) for e in node.elts):
+        for k, old in enumerate(node.elts):  # a row of the table of modes
+            new = copy.deepcopy(node)
+            new.elts[k] = ast.copy_location(ast.Name("READY" if old.id == "OFF" else "OFF", ast.Load()), old)
+            yield f"entry {k} {old.id} -> {new.elts[k].id}", new
 
 
 def mutants(path: Path) -> Iterator[tuple[str, ast.Module]]:
@@ -132,7 +140,9 @@ def fork(path: Path, tree: ast.Module) -> int:
             except Exception:
                 code = 100
             else:
-                code = int(pytest.main(["-x", "-q", "-n", "0", "-p", "no:cacheprovider", "-p", "no:randomly", str(ROOT / "tests" / "safety")]))
+                first = TESTS / FIRST.get(path.name, "test_modes.py")
+                rest = [t for t in sorted(TESTS.glob("test_*.py")) if t != first]
+                code = int(pytest.main(["-x", "-q", "-n", "0", "-p", "no:cacheprovider", *map(str, [first, *rest])]))
     finally:
         os._exit(code)
 
@@ -146,6 +156,9 @@ def main() -> int:
     sys.path.insert(0, str(ROOT))
     assert not any(name.startswith("nanopilot.safety") for name in sys.modules)
     work = [(p, d, t) for p in sorted(PACKAGE.glob("*.py")) if options.only in ("", p.name) for d, t in mutants(p)]
+    phases = [hypothesis.Phase.explicit, hypothesis.Phase.generate]  # a failure is enough, nobody reads the example
+    hypothesis.settings.register_profile("mutants", phases=phases, database=None, derandomize=True)
+    hypothesis.settings.load_profile("mutants")
     clean = fork(PACKAGE / "no such file", ast.Module([], []))
     if os.waitstatus_to_exitcode(os.waitpid(clean, 0)[1]) != 0:
         print("the tests fail without any mutation")
@@ -157,12 +170,13 @@ def main() -> int:
         while len(running) >= options.jobs or (path is None and running):
             pid, status = os.wait()
             code = os.waitstatus_to_exitcode(status)
-            results[running.pop(pid)] = {0: "survived", 1: "killed", 100: "killed"}.get(code, f"crashed ({code})")
+            result = {0: "survived", 1: "killed", 100: "killed"}.get(code, f"crashed ({code})")
+            results[running.pop(pid)] = result
+            if result != "killed":
+                print(f"{len(results):4}/{len(work)} {result:10} {list(results)[-1]}", flush=True)
         if path is not None:
             running[fork(path, tree)] = description
     rest = {d: r for d, r in results.items() if r != "killed"}
-    for description, result in rest.items():
-        print(f"{result:10} {description}")
     n, killed = len(results), len(results) - len(rest)
     print(f"{killed} of {n} killed ({killed / max(n, 1):.1%}), {dict(Counter(results.values()))}, {time.monotonic() - start:.0f} s")
     if options.json:

@@ -407,7 +407,7 @@ class Mode(StrEnum):
     READY = "ready"  # the driver drives, a request would be heard
     ENGAGED = "engaged"
     OVERRIDDEN = "overridden"  # the driver acts
-    TAKEOVER = "takeover requested"  # still driving, but the driver is asked to
+    TAKEOVER = "takeover requested"  # an input or the view is missing: the driver is asked, the car brakes, and goes on if it comes back
     MINIMUM_RISK = "minimum risk manoeuvre"  # nobody answered, or nothing is left to drive by: brake in the lane
     STANDSTILL = "standstill"  # of that manoeuvre: held until somebody acts
     FAILED = "failed"  # the car did not do as told: shut off until started anew

@@ -27,7 +27,7 @@ class Config:
     forgiven: float = 0.25  # s of denied inputs, or of concern, that pass without consequence, guess
     urgent: float = 4.0  # s after which a takeover request becomes urgent, UN R157 (second-hand)
     unanswered: float = 10.0  # s after which the minimum risk manoeuvre begins, UN R157
-    stop_deceleration: float = 2.0  # m/s² of that manoeuvre; UN R157 allows 4
+    stop_deceleration: float = 4.0  # m/s² of that manoeuvre, and while the driver is asked: the most UN R157 allows, as every metre is blind
     standing: float = 0.1  # m/s
     rss_brake: bool = False  # the second opinion brakes; off: ordinary following is nearer than its defaults allow
     rss_patience: float = 1.0  # s of danger before it does
@@ -63,7 +63,11 @@ def step(
     concern: str = "",
     rss: RssVerdict | None = None,
 ) -> tuple[State, SafeCommand]:
-    """Judge one command. `engage` is heard when it is new, all inputs are good and no driver acts. Raises nothing on any value."""
+    """Judge one command. Raises nothing on any value.
+
+    `engage` is heard when it is new, all inputs are good and no driver acts. `concern` is why the pilot can't see; while it lasts
+    the car brakes along its plan and the driver is asked.
+    """
     seen, judged = inputs.judge(state.seen, command, car, t_now, state.mode in ACTUATING, config.inputs)
     dt, refusal = judged.dt, judged.refusal
     doing_too_much = state.mode in ACTUATING and not judged.car and inputs.excessive(car, config.limits, config.inputs)
@@ -78,20 +82,17 @@ def step(
     told = refusal or (concern if concerned > config.forgiven else "")
     reasons, acceleration, curvature, signal = _reasons(mode, driver, told), 0.0, 0.0, Signal.OFF
     if mode in ACTUATING:
-        wanted, turn = -config.stop_deceleration, state.curvature
-        if not (judged.clock or judged.command):
-            turn = command.curvature
-            if mode in STOPPING:
-                wanted = min(wanted, command.acceleration)
-            elif not judged.car:
-                wanted, signal = command.acceleration, command.signal
-        if mode in STOPPING:
-            signal = Signal.HAZARD
+        wanted, turn, signal = -config.stop_deceleration, state.curvature, Signal.HAZARD
+        if mode == Mode.ENGAGED:
+            wanted, turn, signal = command.acceleration, command.curvature, command.signal
+        elif not (judged.clock or judged.command):  # the plan may know the lane, and brake harder
+            wanted, turn = min(wanted, command.acceleration), command.curvature
         if config.rss_brake and rss is not None and rss.danger > config.rss_patience and rss.acceleration < wanted:
             wanted = rss.acceleration
             reasons.append(f"too near track {rss.track_id}")
         bus = None if judged.car else car
-        acceleration = limits.longitudinal(wanted, state.acceleration, bus, seen.speed, dt, reasons, config.limits)
+        stop = mode != Mode.ENGAGED
+        acceleration = limits.longitudinal(wanted, state.acceleration, bus, seen.speed, dt, stop, reasons, config.limits)
         curvature = limits.lateral(turn, state.curvature, bus, seen.speed, dt, reasons, config.limits)
     elif mode == Mode.FAILED:
         signal = Signal.HAZARD
@@ -116,7 +117,7 @@ def lapse(last: SafeCommand, t_now: float, config: Config = Config()) -> SafeCom
     late = t_now - last.t - config.inputs.max_age if t_now >= last.t else inf
     if not last.engaged or late <= 0.0:
         return last
-    eased = last.acceleration - limits.iso_15622(inf)[2] * late
+    eased = last.acceleration - config.limits.stop_jerk * late
     acceleration = min(last.acceleration, max(eased, -config.stop_deceleration))
     return SafeCommand(t_now, acceleration, last.curvature, Signal.HAZARD, True, ("no command",), Mode.MINIMUM_RISK, Alert.URGENT)
 

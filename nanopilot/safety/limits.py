@@ -21,6 +21,7 @@ class LimitConfig:
     max_lateral_jerk: float = 5.0  # m/s³, UN R79: the mean over 0.5 s
     max_lateral_gap: float = 2.0  # m/s² between what is asked and what the car does; steering that follows in 0.3 s needs 1.5
     max_release_jerk: float = 10.0  # m/s³ upwards; ISO 15622 names only the negative one, guess
+    stop_jerk: float = 10.0  # m/s³ of a stop without eyes or commands, guess; ISO 15622's is for following
     max_acceleration_gap: float = 4.0  # m/s² above what the car does: more is winding up, guess
     emergency_deceleration: float = 8.0  # m/s²: about what a dry road gives
     measured_speed: float = 3.0  # m/s: slower, yaw rate over speed is no measure of curvature
@@ -32,8 +33,10 @@ def iso_15622(speed: float) -> tuple[float, float, float]:
     return 5.0 - 1.5 * share, 4.0 - 2.0 * share, 5.0 - 2.5 * share
 
 
-def longitudinal(wanted: float, last: float, car: CarState | None, speed: float, dt: float, reasons: list[str], config: LimitConfig) -> float:
-    """The acceleration allowed. Harder than ISO 15622's braking is an emergency: let through at once, never weakened below it."""
+def longitudinal(
+    wanted: float, last: float, car: CarState | None, speed: float, dt: float, stop: bool, reasons: list[str], config: LimitConfig
+) -> float:
+    """The acceleration allowed; `stop` is of a car that has lost its eyes or its commands. Harder than ISO 15622's braking is an emergency: let through at once, never weakened below it."""
     deceleration, acceleration, jerk = iso_15622(speed)
     if wanted < -deceleration:
         reasons.append("emergency braking")
@@ -44,6 +47,8 @@ def longitudinal(wanted: float, last: float, car: CarState | None, speed: float,
     if value > acceleration:
         reasons.append("acceleration limited")
         value = acceleration
+    if stop:
+        jerk = config.stop_jerk
     low, high = last - jerk * dt, last + config.max_release_jerk * dt
     if not low <= value <= high:
         reasons.append("jerk limited")

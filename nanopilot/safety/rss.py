@@ -10,6 +10,7 @@ the verdict is a report, and brakes only where safety.Config says so. It knows n
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from math import atan2, cos, hypot, inf, sin
 
 from nanopilot.messages import RssVerdict, Track, VehicleModel, World
@@ -112,7 +113,7 @@ def _line(world: World) -> Line:
     """Our path in pieces; straight on where none is known. The first and last piece go on without end."""
     points = world.path.points.tolist() if world.path is not None else [[0.0, 0.0], [1.0, 0.0]]
     pieces, arc = [], 0.0
-    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(points):
         length = hypot(x1 - x0, y1 - y0)
         if length > 0.0:
             pieces.append((x0, y0, (x1 - x0) / length, (y1 - y0) / length, length, arc))

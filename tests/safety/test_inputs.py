@@ -129,7 +129,10 @@ def test_rates_are_averages_over_a_second_of_new_messages():
     assert seen.command_rate == pytest.approx(19) and seen.car_rate == pytest.approx(19)
 
 
-@pytest.mark.parametrize(("hz", "every", "good"), [(20, 1, True), (100, 1, True), (10, 1, True), (20, 4, False), (100, 16, False), (250, 1, False)])
+RATES = [(20, 1, True), (100, 1, True), (10, 1, True), (20, 4, False), (100, 16, False), (250, 1, False)]
+
+
+@pytest.mark.parametrize(("hz", "every", "good"), RATES)
 def test_too_few_or_too_many_messages_a_second_are_noticed_within_three(hz, every, good):
     seen, whys = Seen(), set()
     for k in range(3 * hz):
@@ -176,7 +179,10 @@ def test_excessive_is_twice_a_limit(v, yaw_rate, a):
     assert inputs.excessive(CarState(0.0, v, a, yaw_rate, 0.0), LimitConfig(), CONFIG) == expected
 
 
-@pytest.mark.parametrize(("v", "a", "yaw_rate", "yes"), [(-10, 4.1, 0.0, False), (-10, 6.7, 0.0, True), (10, 0, -0.61, True), (10, 0, 0.6, False), (20, 4.0, 0, False)])
+EDGES = [(-10, 4.1, 0.0, False), (-10, 6.7, 0.0, True), (10, 0, -0.61, True), (10, 0, 0.6, False), (20, 4.0, 0, False)]
+
+
+@pytest.mark.parametrize(("v", "a", "yaw_rate", "yes"), EDGES)
 def test_excessive_at_the_edges(v, a, yaw_rate, yes):
     assert inputs.excessive(CarState(0.0, v, a, yaw_rate, 0.0), LimitConfig(), CONFIG) == yes
 

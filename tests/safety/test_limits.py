@@ -29,10 +29,10 @@ def test_iso_15622_by_table(v):
     assert limits.iso_15622(v) == pytest.approx(iso_15622(v))
 
 
-def along(wanted, last, speed=10.0, measured=None):
+def along(wanted, last, speed=10.0, measured=None, stop=False):
     reasons = []
     car = None if measured is None else CarState(0.0, speed, measured, 0.0, 0.0)
-    return limits.longitudinal(wanted, last, car, speed, DT, reasons, CONFIG), tuple(reasons)
+    return limits.longitudinal(wanted, last, car, speed, DT, stop, reasons, CONFIG), tuple(reasons)
 
 
 def across(wanted, last, speed=10.0, measured=None):
@@ -69,6 +69,12 @@ def across(wanted, last, speed=10.0, measured=None):
 )
 def test_acceleration(wanted, last, speed, measured, value, reasons):
     assert along(wanted, last, speed, measured) == (pytest.approx(value), reasons)
+
+
+def test_a_stop_without_eyes_may_begin_with_ten_metres_per_second_cubed():
+    for speed in (5.0, 20.0):
+        assert along(-3.0, 0.0, speed, stop=True) == (pytest.approx(-0.5), ("jerk limited",))
+    assert along(-3.0, -3.0, 5.0, stop=True) == (-3.0, ())
 
 
 # at 10 m/s: 3 m/s² is 0.03 1/m, 5 m/s³ is 0.05 1/(m s) or 0.0025 a step, 2 m/s² is 0.02 1/m; below 2 m/s 0.0625 a step

@@ -141,7 +141,7 @@ def test_just_far_enough_is_safe():
 @settings(max_examples=25, deadline=None)
 def test_on_an_arc_distances_are_along_and_across_it(k, s, d, lead_yaw):
     """Closed form of a circle of curvature k; the car sits on it, a track at arc length s, d to the left."""
-    arc = np.arange(0.0, 70.0, 0.5)
+    arc = np.arange(0.0, 70.0, 0.2)
     path = np.column_stack([np.sin(k * arc) / k, (1 - np.cos(k * arc)) / k])
     x, y, heading = np.sin(k * s) / k - d * np.sin(k * s), (1 - np.cos(k * s)) / k + d * np.cos(k * s), k * s
     yaw = heading + lead_yaw
