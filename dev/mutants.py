@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import ast
 import copy
+import gc
 import importlib.machinery
 import io
 import json
@@ -23,6 +24,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
+from itertools import chain
 from pathlib import Path
 
 import hypothesis.stateful  # loaded here once, so that the forks have it
@@ -142,7 +144,10 @@ def fork(path: Path, tree: ast.Module) -> int:
             else:
                 first = TESTS / FIRST.get(path.name, "test_modes.py")
                 rest = [t for t in sorted(TESTS.glob("test_*.py")) if t != first]
-                code = int(pytest.main(["-x", "-q", "-n", "0", "-p", "no:cacheprovider", *map(str, [first, *rest])]))
+                for tests in ([first], rest):
+                    code = int(pytest.main(["-x", "-q", "-n", "0", "-p", "no:cacheprovider", *map(str, tests)]))
+                    if code != 0:
+                        break
     finally:
         os._exit(code)
 
@@ -155,7 +160,9 @@ def main() -> int:
     options = parser.parse_args()
     sys.path.insert(0, str(ROOT))
     assert not any(name.startswith("nanopilot.safety") for name in sys.modules)
-    work = [(p, d, t) for p in sorted(PACKAGE.glob("*.py")) if options.only in ("", p.name) for d, t in mutants(p)]
+    files = [p for p in sorted(PACKAGE.glob("*.py")) if options.only in ("", p.name)]
+    total = sum(1 for p in files for _ in mutants(p))
+    gc.freeze()  # what is loaded stays shared between the forks
     phases = [hypothesis.Phase.explicit, hypothesis.Phase.generate]  # a failure is enough, nobody reads the example
     hypothesis.settings.register_profile("mutants", phases=phases, database=None, derandomize=True)
     hypothesis.settings.load_profile("mutants")
@@ -166,14 +173,14 @@ def main() -> int:
     results: dict[str, str] = {}
     running: dict[int, str] = {}
     start = time.monotonic()
-    for path, description, tree in [*work, (None, "", None)]:
+    for path, description, tree in chain(((p, d, t) for p in files for d, t in mutants(p)), [(None, "", None)]):
         while len(running) >= options.jobs or (path is None and running):
             pid, status = os.wait()
             code = os.waitstatus_to_exitcode(status)
             result = {0: "survived", 1: "killed", 100: "killed"}.get(code, f"crashed ({code})")
             results[running.pop(pid)] = result
-            if result != "killed":
-                print(f"{len(results):4}/{len(work)} {result:10} {list(results)[-1]}", flush=True)
+            if result != "killed" or len(results) % 100 == 0:
+                print(f"{len(results):4}/{total} {result:10} {list(results)[-1]}", flush=True)
         if path is not None:
             running[fork(path, tree)] = description
     rest = {d: r for d, r in results.items() if r != "killed"}

@@ -33,7 +33,7 @@ from nanopilot.sim.truth import SimTruth
 
 MOVING = 5.0  # m/s at the moment
 WAIT = 60.0  # s until the moment must have come
-AFTER = 10.0  # s driven after it: a stop from 50 km/h at 4 m/s² takes 4
+AFTER = 8.0  # s driven after it: a stop from 50 km/h at 4 m/s² takes 4
 STANDING = 0.1  # m/s
 STOOD = 1.0  # s of standing that end a drive after the moment
 HALF_WAY = 0.45  # of the route of a map that is one crossing: in its first half

@@ -27,7 +27,7 @@ class Config:
     forgiven: float = 0.25  # s of denied inputs, or of concern, that pass without consequence, guess
     urgent: float = 4.0  # s after which a takeover request becomes urgent, UN R157 (second-hand)
     unanswered: float = 10.0  # s after which the minimum risk manoeuvre begins, UN R157
-    stop_deceleration: float = 4.0  # m/s² of that manoeuvre, and while the driver is asked: the most UN R157 allows, as every metre is blind
+    stop_deceleration: float = 4.0  # m/s² of that manoeuvre, and while the driver is asked: the most UN R157 allows, every metre is blind
     standing: float = 0.1  # m/s
     rss_brake: bool = False  # the second opinion brakes; off: ordinary following is nearer than its defaults allow
     rss_patience: float = 1.0  # s of danger before it does

@@ -36,7 +36,10 @@ def iso_15622(speed: float) -> tuple[float, float, float]:
 def longitudinal(
     wanted: float, last: float, car: CarState | None, speed: float, dt: float, stop: bool, reasons: list[str], config: LimitConfig
 ) -> float:
-    """The acceleration allowed; `stop` is of a car that has lost its eyes or its commands. Harder than ISO 15622's braking is an emergency: let through at once, never weakened below it."""
+    """The acceleration allowed; `stop` is of a car that has lost its eyes or its commands.
+
+    Harder than ISO 15622's braking is an emergency: let through at once, never weakened below it.
+    """
     deceleration, acceleration, jerk = iso_15622(speed)
     if wanted < -deceleration:
         reasons.append("emergency braking")
