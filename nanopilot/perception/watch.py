@@ -34,8 +34,8 @@ class State:
     picture: UInt8[Array, "h w"] | None = None
     scene: UInt8[Array, "h w"] | None = None
     t: float = 0.0
-    frozen: float = 0.0  # s the picture has been the same
-    stuck: float = 0.0  # s the answer has been the same
+    frozen: float = 0.0  # s of moving for which the picture has been the same; once told, it stays told until the picture changes
+    stuck: float = 0.0  # s of moving for which the answer has been the same
 
 
 def step(state: State, frame: Frame, percept: Percept | None, speed: float, config: Config = Config()) -> tuple[State, str]:
@@ -43,9 +43,9 @@ def step(state: State, frame: Frame, percept: Percept | None, speed: float, conf
     picture = frame.image[:: config.every, :: config.every, 1]
     scene = percept.scene if percept is not None and percept.scene.size > 1 else None
     dt = max(frame.t - state.t, 0.0) if speed > config.moving else 0.0
-    same = dt > 0 and np.array_equal(picture, state.picture)
-    stays = dt > 0 and not same and scene is not None and np.array_equal(scene, state.scene)
-    state = State(picture.copy(), scene, frame.t, state.frozen + dt if same else 0.0, state.stuck + dt if stays else 0.0)
+    same = state.picture is not None and np.array_equal(picture, state.picture)
+    stays = scene is not None and state.scene is not None and np.array_equal(scene, state.scene)
+    state = State(picture.copy(), scene, frame.t, state.frozen + dt if same else 0.0, (0.0 if same else dt) + state.stuck if stays else 0.0)
     return state, _complaint(state, frame.image, config)
 
 

@@ -75,7 +75,7 @@ def step(
     denied = state.denied + dt if refusal else 0.0
     concerned = state.concerned + dt if concern else 0.0
 
-    driver = _driver(car)
+    driver = _driver(car) if car is not None else ""
     event = _event(state, car, judged, engage and not state.engage, excess, denied, concerned, driver, config)
     mode = TABLE[state.mode, event]
     requested = state.requested + dt if mode == state.mode == Mode.TAKEOVER else 0.0
@@ -152,10 +152,8 @@ def _event(
 CANCEL = "driver: cancel"
 
 
-def _driver(car: CarState | None) -> str:
+def _driver(car: CarState) -> str:
     """What the driver does that takes the car from us; a car state of any age counts."""
-    if car is None:
-        return ""
     acts = {"brake": car.driver_brake, "gas": car.driver_gas, "steering": car.driver_steer, "cancel": car.driver_cancel}
     return "driver: " + ", ".join(name for name, active in acts.items() if active) if any(acts.values()) else ""
 
@@ -179,6 +177,6 @@ def _alert(mode: Mode, requested: float, config: Config) -> Alert:
 
 def _own_curvature(car: CarState | None, judged: Judged, config: Config) -> float:
     """Where steering would begin if it were engaged now: the arc the car is on."""
-    if judged.car or abs(car.speed) <= config.limits.measured_speed:
+    if judged.car or car.speed <= config.limits.measured_speed:
         return 0.0
     return limits.measured_curvature(car)

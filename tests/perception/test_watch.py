@@ -18,6 +18,9 @@ def picture(k: int = 0) -> np.ndarray:
     return np.repeat(np.clip(image, 0, 255).astype(np.uint8)[..., None], 3, 2)
 
 
+PICTURE = picture()
+
+
 def percept(t: float, scene: np.ndarray) -> Percept:
     return Percept(t, "front", (), None, (), scene, np.zeros(4, np.float32), 1.0, True)
 
@@ -67,6 +70,15 @@ def test_a_picture_that_stands_still_is_told_after_an_eighth_of_a_second_while_w
     assert look([one] * 5) == ["", "", "", "camera: the picture stands still", "camera: the picture stands still"]
     assert set(look([one] * 5, speed=0.5)) == {""}
     assert set(look([one, one, picture(1), one, one, picture(2)])) == {""}  # a dropped frame here and there
+
+
+def test_a_complaint_stays_while_the_car_stops_because_of_it():
+    state = watch.State()
+    for k, speed in enumerate([5.0] * 5 + [0.5] * 5 + [0.0] * 5):
+        state, complaint = watch.step(state, Frame(0.05 * k, "front", PICTURE), None, speed)
+    assert complaint == "camera: the picture stands still"
+    assert watch.step(state, Frame(1.0, "front", picture(3)), None, 0.0)[1] == ""
+    assert set(look([PICTURE] * 9, speed=0.0)) == {""}
 
 
 def test_an_answer_that_stays_while_the_picture_changes_is_told():

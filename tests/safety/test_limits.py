@@ -186,6 +186,6 @@ def test_the_second_opinion_brakes_only_where_it_may_and_after_patience():
 
     assert brake(near).acceleration == -4.0 and brake(near).reasons == ("too near track 7",)
     assert brake(near, on=False).acceleration == -3.9 and brake(None).acceleration == -3.9
-    assert brake(replace(near, danger=1.0)).acceleration == -3.9
+    assert brake(replace(near, danger=1.0)).acceleration == -3.9 and brake(replace(near, danger=1.01)).acceleration == -4.0
     assert brake(near, wanted=-4.1).acceleration == -4.1 and brake(near, wanted=-4.1).reasons == ()
     assert brake(near, wanted=-4.0).reasons == ()

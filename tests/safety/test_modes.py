@@ -1,12 +1,13 @@
 """Every mode meets every event, against the rules in words, and the door brings each event about."""
 
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 from itertools import product
 
 import pytest
 
 from nanopilot import safety
 from nanopilot.messages import Alert, CarState, Command, Mode, SafeCommand, Signal
+from nanopilot.safety import rss
 from nanopilot.safety.inputs import Seen
 from nanopilot.safety.modes import ACTUATING, TABLE, Event
 
@@ -261,7 +262,7 @@ def test_engaging_in_a_curve_begins_with_the_arc_the_car_is_on():
 LAST = SafeCommand(1.0, 1.0, 0.02, Signal.LEFT, True, (), M.ENGAGED)
 
 
-@pytest.mark.parametrize(("age", "acceleration"), [(0.0, None), (0.25, None), (0.35, 0.0), (0.55, -2.0), (9.0, -4.0), (-0.1, -4.0)])
+@pytest.mark.parametrize(("age", "acceleration"), [(0.0, None), (0.25, None), (0.3, 0.5), (0.35, 0.0), (0.55, -2.0), (9.0, -4.0), (-0.1, -4.0)])
 def test_the_watchdog_holds_for_a_quarter_second_then_brakes_with_ten_metres_per_second_cubed(age, acceleration):
     safe = safety.lapse(LAST, 1.0 + age)
     if acceleration is None:
@@ -276,3 +277,43 @@ def test_the_watchdog_never_releases_the_brake_and_leaves_a_driver_alone():
     assert safety.lapse(replace(LAST, acceleration=-6.0), 5.0).acceleration == -6.0
     off = replace(LAST, engaged=False)
     assert safety.lapse(off, 5.0) is off
+
+
+# --------------------------------------------------------------------------- at the edges
+
+
+def test_what_it_starts_with():
+    state = safety.initial(engaged=True)
+    assert (state.acceleration, state.curvature, state.excess, state.denied, state.concerned, state.requested, state.engage) == (0,) * 7
+    assert state.seen == Seen(float("-inf"), float("-inf"), float("-inf"), 20.0, 20.0, 0.0, float("inf"))
+    assert safety.Config().rss_brake is False
+
+
+@pytest.mark.parametrize("part", [safety, safety.inputs, safety.limits, rss])
+def test_states_and_configurations_cannot_be_changed(part):
+    kinds = [k for k in vars(part).values() if isinstance(k, type) and is_dataclass(k) and k.__module__ == part.__name__]
+    assert kinds and all(k.__dataclass_params__.frozen for k in kinds)
+
+
+def test_exactly_the_time_allowed_is_still_allowed():
+    """In steps of a quarter second, which has no rounding."""
+    state = safety.State(M.ENGAGED, Seen(t=0.75, command_t=0.75, car_t=0.75, speed=10.0, expected_speed=10.0))
+    after, _ = react(state, car=CarState(1.0, 10.0, 0.0, 0.7, 0.0))
+    assert after.mode == M.ENGAGED and after.excess == 0.25
+    assert react(state, command=None)[0].mode == M.TAKEOVER and react(state, command=None)[0].denied == 0.25
+    after, safe = react(state, concern="blind")
+    assert after.mode == M.ENGAGED and after.concerned == 0.25 and safe.reasons == ()
+    assert react(state)[0].concerned == 0.0
+    asked = replace(state, mode=M.TAKEOVER, concerned=1.0)
+    assert react(replace(asked, requested=10.0), concern="blind")[0].mode == M.TAKEOVER
+    assert react(replace(asked, requested=3.75), concern="blind")[1].alert == Alert.TAKEOVER
+    assert react(replace(asked, requested=3.76), concern="blind")[1].alert == Alert.URGENT
+
+
+def test_what_the_car_does_counts_only_where_the_bus_is_to_be_believed():
+    state = replace(before(M.ENGAGED), acceleration=3.0, curvature=0.03)
+    wanted, slow = Command(1.0, 3.0, 0.03), CarState(1.0, 10.0, -1.2, 0.0, 0.0)
+    _, safe = react(state, command=wanted, car=slow)
+    assert {"acceleration far above the car's", "curvature far from the car's"} <= set(safe.reasons)
+    _, safe = react(state, command=wanted, car=replace(slow, t=0.1))
+    assert safe.curvature == 0.03 and safe.reasons == ("car state late", "jerk limited")
