@@ -75,6 +75,8 @@ def mutations(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
         new = copy.deepcopy(node)
         new.test = ast.UnaryOp(ast.Not(), new.test)
         yield "condition negated", new
+    elif isinstance(node, ast.Return) and isinstance(node.value, ast.Constant) and node.value.value == "":
+        yield "return 'mutant'", ast.Return(ast.Constant("mutant"))
     elif isinstance(node, ast.Return) and node.value is not None:
         yield "return None", ast.Return(ast.Constant(None))
     elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in CALLS:

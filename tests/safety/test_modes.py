@@ -262,7 +262,10 @@ def test_engaging_in_a_curve_begins_with_the_arc_the_car_is_on():
 LAST = SafeCommand(1.0, 1.0, 0.02, Signal.LEFT, True, (), M.ENGAGED)
 
 
-@pytest.mark.parametrize(("age", "acceleration"), [(0.0, None), (0.25, None), (0.3, 0.5), (0.35, 0.0), (0.55, -2.0), (9.0, -4.0), (-0.1, -4.0)])
+AGES = [(0.0, None), (0.25, None), (0.3, 0.5), (0.35, 0.0), (0.55, -2.0), (9.0, -4.0), (-0.1, -4.0)]
+
+
+@pytest.mark.parametrize(("age", "acceleration"), AGES)
 def test_the_watchdog_holds_for_a_quarter_second_then_brakes_with_ten_metres_per_second_cubed(age, acceleration):
     safe = safety.lapse(LAST, 1.0 + age)
     if acceleration is None:
