@@ -40,4 +40,5 @@ def replay(path: str) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(not all([replay(path) for path in sys.argv[1:]]))
+    changed = [path for path in sys.argv[1:] if not replay(path)]
+    sys.exit(bool(changed))

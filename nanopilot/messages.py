@@ -398,6 +398,7 @@ class Command(Message):
     acceleration: float
     curvature: float
     signal: Signal = Signal.OFF
+    arc: tuple[float, ...] = ()  # the plan's curvature each metre from here, to steer by if no command follows
 
 
 class Mode(StrEnum):
@@ -433,6 +434,8 @@ class SafeCommand(Message):
     reasons: tuple[str, ...] = field(default=())
     mode: Mode = Mode.OFF
     alert: Alert = Alert.NONE
+    speed: float = 0.0  # m/s, at t
+    arc: tuple[float, ...] = ()  # curvature each metre from here: what `safety.lapse` steers by when no command follows
 
 
 @dataclass(frozen=True)

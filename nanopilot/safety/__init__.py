@@ -41,6 +41,8 @@ class State:
     seen: Seen = Seen()
     acceleration: float = 0.0
     curvature: float = 0.0
+    arc: tuple[float, ...] = ()  # of the last good command
+    driven: float = 0.0  # m since then
     excess: float = 0.0  # s of the car doing far too much so far
     denied: float = 0.0  # s of denied inputs so far
     concerned: float = 0.0  # s of concern so far
@@ -75,6 +77,10 @@ def step(
     denied = state.denied + dt if refusal else 0.0
     concerned = state.concerned + dt if concern else 0.0
 
+    arc, driven = state.arc, state.driven + seen.speed * dt
+    if not (judged.clock or judged.command):
+        arc, driven = command.arc, 0.0
+
     driver = _driver(car) if car is not None else ""
     event = _event(state, car, judged, engage and not state.engage, excess, denied, concerned, driver, config)
     mode = TABLE[state.mode, event]
@@ -82,7 +88,7 @@ def step(
     told = refusal or (concern if concerned > config.forgiven else "")
     reasons, acceleration, curvature, signal = _reasons(mode, driver, told), 0.0, 0.0, Signal.OFF
     if mode in ACTUATING:
-        wanted, turn, signal = -config.stop_deceleration, state.curvature, Signal.HAZARD
+        wanted, turn, signal = -config.stop_deceleration, _ahead(arc, driven, state.curvature), Signal.HAZARD
         if mode == Mode.ENGAGED:
             wanted, turn, signal = command.acceleration, command.curvature, command.signal
         elif not (judged.clock or judged.command):  # the plan may know the lane, and brake harder
@@ -102,6 +108,8 @@ def step(
         seen=seen,
         acceleration=acceleration,
         curvature=kept,
+        arc=arc,
+        driven=driven,
         excess=excess,
         denied=denied,
         concerned=concerned,
@@ -109,7 +117,10 @@ def step(
         engage=engage,
     )
     t = t_now if inputs.finite(t_now) else max(seen.t, 0.0)
-    return after, SafeCommand(t, acceleration, curvature, signal, mode in ACTUATING, tuple(reasons), mode, _alert(mode, requested, config))
+    alert = _alert(mode, requested, config)
+    return after, SafeCommand(
+        t, acceleration, curvature, signal, mode in ACTUATING, tuple(reasons), mode, alert, seen.speed, arc[int(driven) :]
+    )
 
 
 def lapse(last: SafeCommand, t_now: float, config: Config = Config()) -> SafeCommand:
@@ -119,7 +130,16 @@ def lapse(last: SafeCommand, t_now: float, config: Config = Config()) -> SafeCom
         return last
     eased = last.acceleration - config.limits.stop_jerk * late
     acceleration = min(last.acceleration, max(eased, -config.stop_deceleration))
-    return SafeCommand(t_now, acceleration, last.curvature, Signal.HAZARD, True, ("no command",), Mode.MINIMUM_RISK, Alert.URGENT)
+    braking = min(late, last.speed / config.stop_deceleration)  # to a stand
+    driven = last.speed * (config.inputs.max_age + braking) - config.stop_deceleration * braking**2 / 2
+    bound = limits.max_curvature(last.speed, config.limits)
+    curvature = min(max(_ahead(last.arc, driven, last.curvature), -bound), bound)
+    return SafeCommand(t_now, acceleration, curvature, Signal.HAZARD, True, ("no command",), Mode.MINIMUM_RISK, Alert.URGENT)
+
+
+def _ahead(arc: tuple[float, ...], driven: float, otherwise: float) -> float:
+    """The curvature of the last plan where we are now, which may be past its end."""
+    return arc[min(int(driven), len(arc) - 1)] if arc else otherwise
 
 
 def _event(

@@ -122,7 +122,7 @@ def _clock(last: float, t_now: float, config: InputConfig) -> str:
 def _command(command: Command | None, last: float, t_now: float, config: InputConfig) -> str:
     if command is None:
         return "no command"
-    if not finite(command.t, command.acceleration, command.curvature):
+    if not finite(command.t, command.acceleration, command.curvature, *command.arc):
         return "command not finite"
     return _time("command", command.t, last, t_now, config)
 

@@ -74,11 +74,16 @@ def lateral(wanted: float, last: float, car: CarState | None, speed: float, dt: 
         if abs(value - own) > gap:
             reasons.append("curvature far from the car's")
             value = min(max(value, own - gap), own + gap)
-    bound = min(config.max_lateral_acceleration / squared, config.max_curvature)
+    bound = max_curvature(speed, config)
     if abs(value) > bound:
         reasons.append("curvature limited" if bound == config.max_curvature else "lateral acceleration limited")
         value = min(max(value, -bound), bound)
     return value
+
+
+def max_curvature(speed: float, config: LimitConfig) -> float:
+    """a / v², and no more than any car can, 1/m."""
+    return min(config.max_lateral_acceleration / max(speed, 1e-3) ** 2, config.max_curvature)
 
 
 def measured_curvature(car: CarState) -> float:

@@ -44,6 +44,7 @@ BAD = [
     ("step late", {"t": 1.21, "command": Command(1.21, 0.0, 0.0), "car": replace(CAR, t=1.21)}),
     ("command not finite", {"command": odd(COMMAND, acceleration=float("inf"))}),
     ("command not finite", {"command": odd(COMMAND, curvature=float("nan"))}),
+    ("command not finite", {"command": odd(COMMAND, arc=(0.0, float("nan")))}),
     ("command not finite", {"command": odd(COMMAND, t=float("nan"))}),
     ("command not finite", {"command": odd(COMMAND, acceleration=10**400)}),
     ("car state not finite", {"car": odd(CAR, speed=float("nan"))}),

@@ -276,6 +276,34 @@ def test_the_watchdog_holds_for_a_quarter_second_then_brakes_with_ten_metres_per
         assert told == (M.MINIMUM_RISK, Signal.HAZARD, Alert.URGENT, ("no command",))
 
 
+def test_the_watchdog_steers_by_the_last_plan_where_the_car_is_while_it_brakes():
+    """10 m/s: 2.5 m until it brakes; then v t - a t² / 2, and 12.5 m to the stand."""
+    last = replace(LAST, speed=10.0, arc=tuple(0.001 * k for k in range(20)))
+    for age, metres in ((0.26, 2), (0.75, 7), (1.25, 10), (2.75, 15), (9.0, 15)):
+        assert safety.lapse(last, 1.0 + age).curvature == pytest.approx(0.001 * metres), age
+    short = replace(last, arc=(0.01, 0.02))
+    assert safety.lapse(short, 9.0).curvature == 0.02
+    for sign in (1, -1):  # 3 m/s² at 10 m/s
+        assert safety.lapse(replace(last, arc=(0.2 * sign,)), 9.0).curvature == pytest.approx(0.03 * sign)
+    assert safety.lapse(replace(last, speed=0.0, arc=(0.02, 0.3)), 9.0).curvature == 0.02
+
+
+def test_without_commands_it_steers_by_the_last_plan_where_the_car_is():
+    state, safe = react(before(M.ENGAGED), command=Command(1.0, 0.0, 0.0, Signal.OFF, tuple(0.0003 * k for k in range(9))))
+    assert safe.arc == state.arc == tuple(0.0003 * k for k in range(9)) and safe.speed == 10.0 and state.driven == 0.0
+    out = []
+    for k in range(1, 25):
+        t = 1.0 + k * DT
+        bend = CarState(t, 10.2, 0.0, 10.2 * state.curvature, 0.0)
+        state, safe = safety.step(state, None, bend, t)
+        out.append(safe)
+        assert state.driven == pytest.approx(0.51 * k)
+    assert [s.curvature for s in out] == pytest.approx([0.0003 * min(int(0.51 * k), 8) for k in range(1, 25)])
+    assert [len(s.arc) for s in out][:4] == [9, 8, 8, 7] and out[-1].arc == ()
+    state, _ = react(replace(before(M.ENGAGED), arc=(0.01,), driven=5.0))
+    assert state.arc == () and state.driven == 0.0
+
+
 def test_the_watchdog_never_releases_the_brake_and_leaves_a_driver_alone():
     assert safety.lapse(replace(LAST, acceleration=-6.0), 5.0).acceleration == -6.0
     off = replace(LAST, engaged=False)
