@@ -41,7 +41,7 @@ class Fault:
 
 FAULTS = (
     Fault("none", None),
-    Fault("camera black", 0.5), Fault("camera frozen", 0.6), Fault("camera torn", None), Fault("camera half covered", 0.5),
+    Fault("camera black", 0.5), Fault("camera frozen", 0.5), Fault("camera torn", None), Fault("camera half covered", 0.5),
     Fault("camera over-exposed", 0.5), Fault("camera noise", 0.5, 40.0),
     Fault("camera delayed 0.1 s", None, 0.1), Fault("camera delayed 0.3 s", 0.5, 0.3), Fault("camera delayed 1 s", 0.5, 1.0),
     Fault("frames dropped 10 %", None, 0.1), Fault("frames dropped 50 %", None, 0.5), Fault("frames in wrong order", None),

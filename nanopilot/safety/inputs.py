@@ -67,7 +67,7 @@ def judge(
     """`driving`: the car obeys us, so that a wheel speed that parts from the accelerometer matters. Raises nothing on any value."""
     clock = _clock(seen.t, t_now, config)
     dt = config.nominal_step if clock or seen.t == -inf else t_now - seen.t
-    late = "" if clock or seen.t == -inf or dt <= config.max_age else "step late"
+    late = "" if dt <= config.max_age else "step late"
     dt = min(dt, config.max_age)
     if clock:
         return seen, Judged(dt, clock, clock, clock)

@@ -188,6 +188,24 @@ def test_excessive_at_the_edges(v, a, yaw_rate, yes):
     assert inputs.excessive(CarState(0.0, v, a, yaw_rate, 0.0), LimitConfig(), CONFIG) == yes
 
 
+def test_exactly_at_the_limit_is_inside():
+    seen = replace(SEEN, t=0.875, command_t=0.5, car_t=0.5)  # times without rounding
+    assert judge(command=Command(0.75, 0.0, 0.0), car=replace(CAR, t=0.75), seen=seen)[1].refusal == ""
+    seen = replace(SEEN, t=0.75, command_t=0.75, car_t=0.75)
+    assert judge(seen=seen)[1] == inputs.Judged(0.25, "", "", "")
+    assert inputs._rate_reason("x", 8.0, CONFIG) == inputs._rate_reason("x", 220.0, CONFIG) == ""
+    assert judge(car=replace(CAR, speed=11.5), seen=replace(SEEN, expected_speed=10.0))[1].car == ""
+    assert judge(command=Command(1.0 + 0.01, 0.0, 0.0), car=replace(CAR, t=1.0 + 0.01))[1].refusal == ""
+    assert not inputs.excessive(CarState(0.0, 20.0, 4.0, 0.0, 0.0), LimitConfig(), CONFIG)
+
+
+def test_averages_forget_with_their_own_times():
+    config = replace(CONFIG, rate_time=2.0, speed_time=2.0)
+    seen, _ = inputs.judge(SEEN, COMMAND, replace(CAR, speed=10.4), 1.0, True, config)
+    assert seen.command_rate == pytest.approx(20 * (1 - 0.05 / 2) + 1 / 2)
+    assert seen.expected_speed == pytest.approx(10.0 + 0.4 * 0.05 / 2)
+
+
 def test_finite():
     assert inputs.finite(1, 2.0) and inputs.finite()
-    assert not inputs.finite(1.0, None) and not inputs.finite(float("inf")) and not inputs.finite(10**400)
+    assert inputs.finite(1.0, None) is inputs.finite(float("inf")) is inputs.finite(10**400) is False

@@ -47,6 +47,8 @@ def across(wanted, last, speed=10.0, measured=None):
     [
         (1.0, 1.0, 5.0, None, 1.0, ()),
         (1.4, 1.0, 5.0, None, 1.4, ()),
+        (1.5, 1.0, 5.0, None, 1.5, ()),
+        (0.75, 1.0, 5.0, None, 0.75, ()),
         (1.6, 1.0, 5.0, None, 1.5, ("jerk limited",)),
         (0.8, 1.0, 5.0, None, 0.8, ()),
         (0.7, 1.0, 5.0, None, 0.75, ("jerk limited",)),
@@ -91,6 +93,7 @@ def test_a_stop_without_eyes_may_begin_with_ten_metres_per_second_cubed():
         (0.03, 0.03, 10.0, 0.011, 0.03, ()),
         (0.03, 0.03, 10.0, 0.009, 0.029, ("curvature far from the car's",)),
         (-0.03, -0.03, 10.0, -0.009, -0.029, ("curvature far from the car's",)),
+        (0.125, 0.125, 4.0, 0.0, 0.125, ()),
         (0.3, 0.3, 3.0, 0.0, 0.3, ()),  # too slow for yaw rate to tell
         (0.29, 0.29, 3.1, 0.0, 2 / 3.1**2, ("curvature far from the car's",)),
         (0.1, 0.0, 1.0, None, 0.0625, ("lateral jerk limited",)),

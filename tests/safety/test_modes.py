@@ -316,6 +316,7 @@ def test_the_watchdog_never_releases_the_brake_and_leaves_a_driver_alone():
 def test_what_it_starts_with():
     state = safety.initial(engaged=True)
     assert (state.acceleration, state.curvature, state.excess, state.denied, state.concerned, state.requested, state.engage) == (0,) * 7
+    assert (state.arc, state.driven) == ((), 0.0)
     assert state.seen == Seen(float("-inf"), float("-inf"), float("-inf"), 20.0, 20.0, 0.0, float("inf"))
     assert safety.Config().rss_brake is False
 
