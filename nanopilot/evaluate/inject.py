@@ -47,7 +47,7 @@ FAULTS = (
     Fault("frames dropped 10 %", None, 0.1), Fault("frames dropped 50 %", None, 0.5), Fault("frames in wrong order", None),
     Fault("calibration off by 1 degree", None, 1.0), Fault("calibration off by 2 degrees", None, 2.0),
     Fault("calibration off by 4 degrees", 5.0, 4.0),
-    Fault("network gives NaN", 0.5), Fault("network constant", 0.6), Fault("network shuffled", 0.5),
+    Fault("network gives NaN", 0.5), Fault("network constant", 0.5), Fault("network shuffled", 0.5),
     Fault("stage raises", 0.5), Fault("stage hangs 2 s", 0.5, HANG), Fault("pilot killed", 0.5),
     Fault("clock jumps 1 s ahead", 0.1, 1.0), Fault("clock jumps 1 s back", 0.1, -1.0), Fault("log disk full", None),
     Fault("wheel speed stuck", 5.0), Fault("wheel speed absurd", 0.1, 60.0),

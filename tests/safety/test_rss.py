@@ -87,6 +87,7 @@ def test_a_lead_straight_ahead_is_measured_from_bumper_to_bumper():
 def test_an_oncoming_track_needs_more_room_and_noise_makes_none_oncoming():
     v = judge(track(60.0, vx=-10.0))
     assert v.safe_distance == pytest.approx(rss.oncoming_distance(10.0, 10.0, CONFIG))
+    assert judge(track(60.0, vx=-0.55)).safe_distance == pytest.approx(rss.oncoming_distance(10.0, 0.55, CONFIG))
     assert judge(track(60.0, vx=-0.5)).safe_distance == pytest.approx(rss.following_distance(10.0, 0.0, CONFIG))
 
 
@@ -101,6 +102,7 @@ def test_a_track_that_comes_across_needs_more_room_on_either_side():
 def test_the_one_least_far_from_danger_is_told_and_who_is_behind_is_not():
     far, near, behind = track(80.0, vx=10.0, id=1), track(45.0, vx=10.0, id=2), track(-5.0, vx=10.0, id=3)
     assert judge(far, near, behind).track_id == 2 and judge(near, far).track_id == 2
+    assert judge(replace(near, id=8), replace(near, id=9)).track_id == 8
     assert judge(behind).track_id == -1 and judge().track_id == -1
     assert judge(track(0.0, 5.0)).track_id == -1
     beside = track(10.0, 8.0, vx=10.0, id=4)  # 5.4 m more than is safe across
@@ -129,6 +131,8 @@ def test_danger_must_be_both_ways_and_the_proper_response_comes_after_the_respon
 
 
 def test_just_far_enough_is_safe():
+    touching = world(track(5.0, vx=30.0), t=1.0, speed=0.0)  # both the gap and what it must be are 0
+    assert rss.step(RssState(0.0, 0.0), touching, CAR, CONFIG)[1].danger == 0.0
     need = rss.following_distance(10.0, 10.0, CONFIG)
     for extra, danger in ((0.01, False), (-0.01, True)):
         assert (ride([track(need + 5.6 + extra, vx=10.0)])[-1].danger > 0) == danger
