@@ -79,6 +79,9 @@ def test_a_lead_straight_ahead_is_measured_from_bumper_to_bumper():
     assert judge(track(30.0, -4.0)).side_distance == pytest.approx(4.0 - 1.0 - 0.9)
     turned = judge(track(30.0, 4.0, yaw=np.pi / 2))
     assert turned.distance == pytest.approx(30 - 1 - 3.6) and turned.side_distance == pytest.approx(4 - 2 - 0.9)
+    for yaw, half_s, half_d in ((np.pi, 2, 1), (-np.pi / 2, 1, 2)):
+        other = judge(track(30.0, 4.0, yaw=yaw))
+        assert other.distance == pytest.approx(30 - half_s - 3.6) and other.side_distance == pytest.approx(4 - half_d - 0.9)
     slanting = judge(track(30.0, 4.0, yaw=np.pi / 6))
     assert slanting.distance == pytest.approx(30 - (4 * cos(np.pi / 6) + 2 * 0.5) / 2 - 3.6)
     assert slanting.side_distance == pytest.approx(4 - (4 * 0.5 + 2 * cos(np.pi / 6)) / 2 - 0.9)
