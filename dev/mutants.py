@@ -1,11 +1,12 @@
 """Mutation testing of the safety package: change its code in one place, run its tests, see whether they notice.
 
-    python dev/mutants.py [--jobs 1] [--only limits.py] [--json FILE]
+    python dev/mutants.py [--jobs 1] [--only limits.py] [--json FILE] [--again]
 
 Mutations, one at a time, of every file in nanopilot/safety: comparisons flipped, numbers changed, booleans negated, arithmetic
 exchanged, and/or and min/max exchanged, conditions negated, returns emptied, enum members, texts and the table of modes changed.
 Killed: tests ran and failed, or the module could not even be imported. Survived: all passed. Crashed: anything else, a timeout
-included; it counts as a failure of ours, not as killed. Each mutant runs in a fork that has pytest loaded; nothing is written to disk.
+included; it counts as a failure of ours, not as killed. Each mutant runs in a fork that has pytest loaded; no code is written to disk.
+--again tries only those that FILE says lived, after tests were added.
 """
 
 from __future__ import annotations
@@ -159,11 +160,14 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--only", default="", help="one file's name")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--again", action="store_true")
     options = parser.parse_args()
     sys.path.insert(0, str(ROOT))
     assert not any(name.startswith("nanopilot.safety") for name in sys.modules)
     files = [p for p in sorted(PACKAGE.glob("*.py")) if options.only in ("", p.name)]
-    total = sum(1 for p in files for _ in mutants(p))
+    before = json.loads(options.json.read_text()) if options.again else {"killed": 0, "rest": {}}
+    chosen = set(before["rest"]) if options.again else {d for p in files for d, _ in mutants(p)}
+    total = len(chosen)
     gc.freeze()  # what is loaded stays shared between the forks
     phases = [hypothesis.Phase.explicit, hypothesis.Phase.generate]  # a failure is enough, nobody reads the example
     hypothesis.settings.register_profile("mutants", phases=phases, database=None, derandomize=True)
@@ -175,7 +179,7 @@ def main() -> int:
     results: dict[str, str] = {}
     running: dict[int, str] = {}
     start = time.monotonic()
-    for path, description, tree in chain(((p, d, t) for p in files for d, t in mutants(p)), [(None, "", None)]):
+    for path, description, tree in chain(((p, d, t) for p in files for d, t in mutants(p) if d in chosen), [(None, "", None)]):
         while len(running) >= options.jobs or (path is None and running):
             pid, status = os.wait()
             code = os.waitstatus_to_exitcode(status)
@@ -186,8 +190,9 @@ def main() -> int:
         if path is not None:
             running[fork(path, tree)] = description
     rest = {d: r for d, r in results.items() if r != "killed"}
-    n, killed = len(results), len(results) - len(rest)
-    print(f"{killed} of {n} killed ({killed / max(n, 1):.1%}), {dict(Counter(results.values()))}, {time.monotonic() - start:.0f} s")
+    killed = before["killed"] + len(results) - len(rest)
+    n = killed + len(rest)
+    print(f"{killed} of {n} killed ({killed / max(n, 1):.1%}), now {dict(Counter(results.values()))}, {time.monotonic() - start:.0f} s")
     if options.json:
         options.json.write_text(json.dumps({"killed": killed, "n": n, "fraction": killed / max(n, 1), "rest": rest}, indent=1) + "\n")
     return 0 if killed >= 0.95 * n else 1
