@@ -3,8 +3,8 @@
 In: each frame, its Percept (or None), the wheel speed. Out: a complaint in words, '' where all is well; the pilot then does
 without the percept. It finds a picture that is dark or glaring in half (lower, left or right), full of noise, or the same again
 while we move (which tells nothing new), and an answer that stays while the picture changes, or has no order. Thresholds:
-guesses with room; in 532 real pictures of four sets they complained of three, dark ones at night. It can't see a wrong calibration
-or a torn picture.
+guesses with room; of 231 real pictures of four sets they call two dark (dev/check_watch.py). It can't see a wrong calibration or
+a torn picture.
 """
 
 from __future__ import annotations
