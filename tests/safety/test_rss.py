@@ -125,6 +125,7 @@ def test_danger_must_be_both_ways_and_the_proper_response_comes_after_the_respon
     assert [v.danger for v in out] == pytest.approx([0.1 * k for k in range(16)])
     assert [v.acceleration for v in out] == [-4.0 if 0.1 * k > 1.0 + 1e-9 else 0.0 for k in range(16)]
     assert ride([track(60.0, vx=-10.0)])[-1].acceleration == -3.0
+    assert ride([track(20.0)])[-1].acceleration == -4.0  # a standing one is not oncoming
     assert ride([track(20.0, 3.6, vx=10.0)])[-1].danger == 0.0  # a lane beside
     assert ride([track(20.0, -3.6, vx=10.0)])[-1].acceleration == 0.0
     assert ride([track(70.0, vx=10.0)])[-1].danger == 0.0  # far enough
