@@ -79,6 +79,21 @@ class Minute:
 
 
 @dataclass(frozen=True)
+class Faults:
+    """Cameras, network, clock, log, sensors and commands fail while driving: is it noticed in time, and does the car end well?"""
+
+    seed: int = 3000
+    """Which maps and noise."""
+    only: str = ""
+    """Only faults whose name holds this, as 'camera'."""
+    moments: str = ""
+    """Only these of straight, curve, lead, junction; comma between."""
+    json: Path | None = None
+    """Write the report here; finished rows are kept beside it, and a stopped run goes on."""
+    workers: int = 2
+
+
+@dataclass(frozen=True)
 class Perception:
     """The network alone on labelled pictures it was not trained on: real ones (docs/data.md has the layout) and the simulator's."""
 
@@ -101,7 +116,10 @@ class Evaluate:
     """Measure the pilot, with 95 % intervals."""
 
     suite: (
-        Annotated[Routes, subcommand("routes")] | Annotated[Minute, subcommand("minute")] | Annotated[Perception, subcommand("perception")]
+        Annotated[Routes, subcommand("routes")]
+        | Annotated[Minute, subcommand("minute")]
+        | Annotated[Faults, subcommand("faults")]
+        | Annotated[Perception, subcommand("perception")]
     )
 
 
@@ -235,7 +253,7 @@ def drive(c: Drive) -> int:
     return code
 
 
-def evaluate(command: Routes | Minute | Perception) -> int:
+def evaluate(command: Routes | Minute | Faults | Perception) -> int:
     if isinstance(command, Perception):
         from nanopilot.evaluate import real
 
@@ -243,10 +261,14 @@ def evaluate(command: Routes | Minute | Perception) -> int:
         return 0
     from rich.console import Console
 
-    from nanopilot.evaluate import minute, routes, suite
+    from nanopilot.evaluate import faults, minute, routes, suite
 
     if command.workers < 1:
         raise ValueError(f"workers must be at least 1, not {command.workers}")
+    if isinstance(command, Faults):
+        report = faults.evaluate(command.seed, command.only, command.moments, command.workers, command.json)
+        Console().print(faults.table(report))
+        return 0 if report.summary["passed_fraction"] == 1.0 else 1
     c, seeds = command, suite.parse_seeds(command.seeds)
     if isinstance(c, Routes):
         report = routes.evaluate(seeds, c.driver, c.map, c.traffic, c.camera, c.workers, c.json)

@@ -398,6 +398,28 @@ class Command(Message):
     acceleration: float
     curvature: float
     signal: Signal = Signal.OFF
+    arc: tuple[float, ...] = ()  # the plan's curvature each metre from here, to steer by if no command follows
+
+
+class Mode(StrEnum):
+    """Who drives, and how well; `safety.modes` has the table of what leads where."""
+
+    OFF = "off"  # can't be engaged: something it needs is missing
+    READY = "ready"  # the driver drives, a request would be heard
+    ENGAGED = "engaged"
+    OVERRIDDEN = "overridden"  # the driver acts
+    TAKEOVER = "takeover requested"  # an input or the view is missing: the driver is asked, the car brakes, and goes on if it comes back
+    MINIMUM_RISK = "minimum risk manoeuvre"  # nobody answered, or nothing is left to drive by: brake in the lane
+    STANDSTILL = "standstill"  # of that manoeuvre: held until somebody acts
+    FAILED = "failed"  # the car did not do as told: shut off until started anew
+
+
+class Alert(StrEnum):
+    """What the driver is told."""
+
+    NONE = "none"
+    TAKEOVER = "take over"
+    URGENT = "take over now"
 
 
 @dataclass(frozen=True)
@@ -410,6 +432,24 @@ class SafeCommand(Message):
     signal: Signal
     engaged: bool
     reasons: tuple[str, ...] = field(default=())
+    mode: Mode = Mode.OFF
+    alert: Alert = Alert.NONE
+    speed: float = 0.0  # m/s, at t
+    arc: tuple[float, ...] = ()  # curvature each metre from here: what `safety.lapse` steers by when no command follows
+
+
+@dataclass(frozen=True)
+class RssVerdict(Message):
+    """Responsibility-sensitive safety's second opinion: the track least far from danger, and the proper response."""
+
+    t: float
+    track_id: int = -1  # -1: nobody near
+    distance: float = 0.0  # between bumpers along the path, m
+    safe_distance: float = 0.0
+    side_distance: float = 0.0  # between flanks across the path, m
+    safe_side_distance: float = 0.0
+    danger: float = 0.0  # s for which some track has been too near both ways
+    acceleration: float = 0.0  # m/s², the most that the proper response allows; 0 where nothing is dangerous
 
 
 # --------------------------------------------------------------------------- the body
