@@ -8,7 +8,7 @@ warn as the market does, half a second before crossing (7).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import exp, sqrt
 
 import numpy as np
@@ -86,7 +86,7 @@ def lane_departure(
             limit = _line(edge, side, car, config)
             warnings.append(Warning(world.t, WarningKind.LANE_DEPARTURE, WarningLevel.MEDIUM, edge.distance, sqrt(edge.p00), limit, "m",
                                     reason, side))  # fmt: skip
-    return replace(state, edges=tuple(edges), latches=tuple(latches), ready=tuple(ready), armed=armed), tuple(warnings)
+    return LaneState((edges[0], edges[1]), (latches[0], latches[1]), (ready[0], ready[1]), armed), tuple(warnings)
 
 
 def _earliest(edge: Edge | None, config: LaneConfig) -> float:
