@@ -455,6 +455,16 @@ class Warning(Message):
     track_id: int = -1
 
 
+@dataclass(frozen=True)
+class Warnings(Message):
+    """All that hold at `t`, those of them that begin or rise now, and which kinds can't be given."""
+
+    t: float
+    active: tuple[Warning, ...]
+    new: tuple[Warning, ...]
+    off: tuple[WarningKind, ...]
+
+
 SPEED_KNOWN_STD = 2.0  # m/s, guess: an own speed less certain than this counts as unknown
 UNKNOWN_SPEED_STD = 100.0  # m/s, what a source without an own speed says
 

@@ -115,6 +115,11 @@ def step(
     return state, tuple(w for w in warnings if w is not None)
 
 
+def is_event(warning: Warning) -> bool:
+    """Whether it belongs in a list of events: a shown headway and the calibration's progress are states, not events."""
+    return warning.level != WarningLevel.INFO or warning.kind in (WarningKind.LEAD_LEFT, WarningKind.GREEN_LIGHT)
+
+
 def begun(last: tuple[Warning, ...], now: tuple[Warning, ...]) -> tuple[Warning, ...]:
     """Those that are new, or more urgent than before: what an event list and a chime want."""
     order = list(WarningLevel)

@@ -90,7 +90,7 @@ class Recording:
             raise SourceError(str(error) or f"{source} holds no pictures") from error
         height, width = self._next.image.shape[:2]
         told = None if own_camera else self._next.camera
-        self.cameras = (camera(width, height) if told is None else told,)
+        self.cameras: tuple[CameraModel, ...] = (camera(width, height) if told is None else told,)
 
     def observe(self) -> Observation:
         """The next picture. Raises BodyStopped at the end; `broken` then says whether it was too early."""

@@ -3,7 +3,7 @@
 In: a frame and its camera (height and rotation matter). Out: OwnMotion with std, and the direction of travel in the camera, which
 tells how the camera is mounted. Turning comes from corners followed over the whole picture (Lucas & Kanade 1981; essential
 matrix, Nistér 2004). Speed comes from the road just ahead: both pictures are laid onto the road plane, turned alike, and shifted until
-they match (normalised cross-correlation in strips, median of the strips); the camera's height gives the scale. A car so close ahead
+they match (normalised cross-correlation in strips, weighed by their texture); the camera's height gives the scale. A car so close ahead
 that it covers the patch, a wet or blurred road, and darkness make it uncertain, and after `memory` unknown.
 """
 
@@ -19,6 +19,8 @@ from nanopilot.geometry import camera_from_vehicle, image_from_vehicle, intrinsi
 from nanopilot.messages import UNKNOWN_SPEED_STD, CameraModel, Frame, OwnMotion
 
 Array = np.ndarray
+
+BEHIND = 0.5  # m that we may seem to have rolled back
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,14 @@ class OdometryConfig:
     aside: int = 2  # cells the patch may slide across
     fastest: float = 60.0  # m/s
     longest: float = 8.0  # m between two frames
-    match: float = 0.35  # least correlation of a strip
-    agree: float = 0.06  # m, plus agree_share of the way, within which strips agree
-    agree_share: float = 0.08
-    least_strips: int = 2
+    texture: tuple[float, float] = (2.0, 10.0)  # grey levels of a strip: less says nothing, more counts no more
+    moving: float = 1.0  # px of median flow, above which we surely move, so that
+    frozen: float = 0.12  # m, a shorter way is a pattern that sticks to the picture
+    match: float = 0.35  # least correlation, all strips together
+    margin: float = 0.05  # by which it is better than any other way, more than
+    apart: float = 0.4  # m away
+    support: float = 0.5  # share of the texture that must agree
+    way_std: float = 0.04  # m, of one frame's way
     height_std: float = 0.03  # share of the camera's height, hence of the speed
     acceleration: float = 3.0  # m/s² by which speed wanders
     turning: float = 0.5  # rad/s² by which the yaw rate wanders
@@ -101,7 +107,7 @@ def step(
     if flow is not None and flow < config.still:
         state = _corrected(state, frame.t, 0.0, 0.1, config)
     elif turned is not None:
-        travelled = _travelled(state, grey, camera, turned, dt, config)
+        travelled = _travelled(state, grey, camera, turned, flow, dt, config)
         if travelled is not None:
             state = _corrected(state, frame.t, travelled[0] / dt, travelled[1] / dt, config)
     if turned is not None:
@@ -167,7 +173,7 @@ def _turned(
         return None, flow, None
     keep = inliers[:, 0] > 0
     rays = [np.column_stack([(p[keep] - (camera.cx, camera.cy)) / (camera.fx, camera.fy), np.ones(keep.sum())]) for p in (a, b)]
-    return _as_a_car(*rays, r, camera, max(state.speed * dt, 0.2), config), flow, -(r.T @ t)[:, 0]
+    return _as_a_car(rays[0], rays[1], r, camera, max(state.speed * dt, 0.2), config), flow, -(r.T @ t)[:, 0]
 
 
 def _as_a_car(
@@ -216,7 +222,7 @@ def _nearest(camera: CameraModel) -> float:
 
 
 def _travelled(
-    state: OdometryState, grey: Array, camera: CameraModel, turned: Array, dt: float, config: OdometryConfig
+    state: OdometryState, grey: Array, camera: CameraModel, turned: Array, flow: float, dt: float, config: OdometryConfig
 ) -> tuple[float, float] | None:
     """(m, std) driven between the pictures by the road's shift; None where the road doesn't say."""
     near = _nearest(camera)
@@ -224,30 +230,37 @@ def _travelled(
         return None
     longest = min(config.longest, config.fastest * dt + 1.0)
     new = _road(grey, camera, turned, near, near + config.patch, config)
-    old = _road(state.road, camera, np.eye(3), near - 0.5, near + config.patch + longest, config)
+    old = _road(state.road, camera, np.eye(3), near - BEHIND, near + config.patch + longest, config)
     rows, width = len(new), new.shape[1] // config.strips
-    ways, weights = [], []
+    count = len(old) - rows + 1
+    at = (count - 1 - np.arange(count)) * config.cell - BEHIND  # m driven, by row of the match
+    scores, weights = [], []
     for k in range(config.strips):
         left = k * width
         strip = new[:, left + config.aside : left + width - config.aside]
-        field = old[:, left : left + width]
-        if strip.std() < 1.0:  # grey levels: nothing to see
+        texture = float(strip.std())
+        if texture < config.texture[0]:
             continue
-        score = cv2.matchTemplate(field, strip, cv2.TM_CCOEFF_NORMED).max(1)  # over the slides across
-        at = (len(field) - rows - np.arange(len(score))) * config.cell - 0.5  # m driven
-        expected = -0.5 * (at - state.speed * dt) ** 2 / (state.var * dt**2 + 0.3**2) * 0.05
-        best = int(np.argmax(score + np.maximum(expected, -0.3)))
-        if score[best] < config.match or best in (0, len(score) - 1):
-            continue
-        a, b, c = score[best - 1 : best + 2]
-        ways.append(at[best] - config.cell * 0.5 * (a - c) / (a - 2 * b + c))
-        weights.append(float(score[best]))
-    if len(ways) < config.least_strips:
+        scores.append(cv2.matchTemplate(old[:, left : left + width], strip, cv2.TM_CCOEFF_NORMED).max(1))  # over the slides across
+        weights.append(min(texture, config.texture[1]) ** 2)
+    if not scores:
         return None
-    way = np.array(ways)
-    middle = float(np.median(way))
-    close = np.abs(way - middle) < config.agree + config.agree_share * abs(middle)
-    if close.sum() < max(config.least_strips, len(way) / 2):
+    score, weight = np.array(scores), np.array(weights) / sum(weights)  # (k, count), (k,)
+    total = weight @ score
+    if flow > config.moving:  # what stays in its place then is dirt, a reflection, or what a codec left
+        total[np.abs(at) < config.frozen] = -1.0
+    expected = 0.025 * (at - state.speed * dt) ** 2 / (state.var * dt**2 + 0.3**2)
+    best = int(np.argmax(total - np.minimum(expected, 0.3)))
+    if total[best] < config.match or best in (0, count - 1):
         return None
-    std = max(float(np.std(way[close])) / np.sqrt(close.sum()), 0.2 * config.cell)
-    return float(np.average(way[close], weights=np.array(weights)[close])), std
+    apart = np.abs(at - at[best]) > config.apart
+    if apart.any() and total[best] - total[apart].max() < config.margin:
+        return None
+    window = score[:, max(0, best - 2) : best + 3].max(1)
+    supports = weight @ (window > 0.7 * score.max(1))
+    if supports < config.support:
+        return None
+    before, peak, after = total[best - 1 : best + 2]
+    bend = before - 2 * peak + after
+    shift = 0.5 * (before - after) / bend if bend < -1e-6 and before > -1 and after > -1 else 0.0
+    return float(at[best] - config.cell * shift), config.way_std * float(np.sqrt(config.match / total[best]))
