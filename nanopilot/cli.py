@@ -94,11 +94,26 @@ class Perception:
 
 
 @dataclass(frozen=True)
+class Warnings:
+    """The warnings of `watch` against truth: simulated dash-cam clips, each with when it should be warned of, and when not."""
+
+    only: str = ""
+    """Only clips whose names hold this."""
+    hz: float = 20.0
+    """Pictures a second."""
+    json: Path | None = None
+    """Write the figures here."""
+
+
+@dataclass(frozen=True)
 class Evaluate:
-    """Measure the pilot, with 95 % intervals."""
+    """Measure the pilot, with 95 % intervals, or the warnings."""
 
     suite: (
-        Annotated[Routes, subcommand("routes")] | Annotated[Minute, subcommand("minute")] | Annotated[Perception, subcommand("perception")]
+        Annotated[Routes, subcommand("routes")]
+        | Annotated[Minute, subcommand("minute")]
+        | Annotated[Perception, subcommand("perception")]
+        | Annotated[Warnings, subcommand("watch")]
     )
 
 
@@ -279,7 +294,11 @@ def calibrate(c: Calibrate) -> int:
     return 0
 
 
-def evaluate(command: Routes | Minute | Perception) -> int:
+def evaluate(command: Routes | Minute | Perception | Warnings) -> int:
+    if isinstance(command, Warnings):
+        from nanopilot.evaluate import watch as warnings
+
+        return warnings.evaluate(warnings.WatchSuite(**vars(command)))
     if isinstance(command, Perception):
         from nanopilot.evaluate import real
 

@@ -50,7 +50,9 @@ def play(clip: Clip, hz: float, static) -> Row:
     """Watch one clip and judge it."""
     watcher = Watcher(ClipBody(clip, static, hz), WatchConfig())
     first: float | None = None
-    false, speeds, open_until = [], [], {}
+    false: list[str] = []
+    speeds: list[float] = []
+    open_until: dict[tuple[WarningKind, int], float] = {}
     for record in watcher.watch():
         t = record.observation.t
         if record.fault:
