@@ -27,6 +27,7 @@ class ClosingConfig:
     memory: float = 0.1  # s, error correlation of neighbouring frames' boxes
     growth: float = 0.25  # 1/s per root second: how the rate wanders
     near: float = 5.0  # m: nearer boxes are cut off by the picture's lower side and grow no more
+    bias: float = 0.05  # 1/s, std of the rate that slowly changing errors of distance feign
     settled: float = 0.4  # s of boxes until the rate is believed
     least_gap: float = 0.5  # m
     braking: float = 1.5  # m/s², a milder deceleration of the other is taken for noise
@@ -85,7 +86,7 @@ def closing(track: Track, growth: Growth | None, world: World, vehicle: VehicleM
     front = vehicle.length - vehicle.rear_overhang
     gap = max(track.x - half - front, config.least_gap)
     speed = world.speed - track.vx
-    rate, var = speed / gap, (track.velocity_std / gap) ** 2 + (speed * track.position_std / gap**2) ** 2
+    rate, var = speed / gap, (track.velocity_std / gap) ** 2 + (speed * track.position_std / gap**2) ** 2 + config.bias**2
     if growth is not None and growth.t - growth.first >= config.settled and track.unseen < config.settled:
         seen = growth.rate * (track.x - half) / gap  # the box grows with the distance to the lens, we hit with the bumper
         seen_var = growth.p11 * ((track.x - half) / gap) ** 2

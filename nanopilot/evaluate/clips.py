@@ -212,7 +212,7 @@ def road() -> StaticScene:
 class ClipBody:
     """A Body that shows a clip to whoever observes, at `hz`."""
 
-    def __init__(self, clip: Clip, static: StaticScene, hz: float, width: int = 640, fov_deg: float = 75.0) -> None:
+    def __init__(self, clip: Clip, static: StaticScene, hz: float, width: int = 640, fov_deg: float = 100.0) -> None:
         height = width * 9 // 16
         focal = width / 2 / tan(radians(fov_deg) / 2)
         self.true = CameraModel("front", width, height, focal, focal, (width - 1) / 2, (height - 1) / 2, x=1.3, z=1.4, pitch=PITCH)

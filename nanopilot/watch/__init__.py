@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from nanopilot import assist, world
+from nanopilot.geometry import MODEL_FOCAL
 from nanopilot.messages import (
     SPEED_KNOWN_STD,
     Body,
@@ -33,6 +34,7 @@ from nanopilot.messages import (
     World,
 )
 from nanopilot.perception import Network
+from nanopilot.perception.runtime import canonical
 from nanopilot.perception.view import in_picture, scaled
 from nanopilot.world import mounting, odometry
 
@@ -43,6 +45,7 @@ Array = np.ndarray
 class WatchConfig:
     weights: Path | None = None  # None: the committed ones
     refine: bool = True  # find the camera's pitch and yaw on the way
+    reach: float = 62.0  # m in the model camera: the network's distances were learnt to 60 m, farther ones come out as 60 to 80
     width: int = 960  # px, of the pictures that are kept; the network sees the full ones
     world: world.Config = field(default_factory=world.Config)
     odometry: odometry.OdometryConfig = field(default_factory=odometry.OdometryConfig)
@@ -117,7 +120,8 @@ class Watcher:
                 before, car = car, _car(motion, told)
                 seen = _rebased(seen, before, car)
                 try:
-                    seen, now = world.step(seen, replace(observation, car=car), percept, c.world)
+                    near = None if percept is None else _near(percept, c.reach * canonical(camera).fx / MODEL_FOCAL)
+                    seen, now = world.step(seen, replace(observation, car=car), near, c.world)
                     percept = None if percept is None else in_picture(percept, camera, shown)
                     if c.refine and percept is not None:
                         mounted, calibration = mounting.step(mounted, t, camera, percept.lanes, direction, motion, c.mounting)
@@ -135,6 +139,11 @@ class Watcher:
                 yield Record(kept, shown, motion, calibration, percept, now, warnings, warned.how, (left, right), fault, seconds)
                 if c.refine:
                     mounted, camera = mounting.turned(mounted, camera, c.mounting)
+
+
+def _near(percept: Percept, reach: float) -> Percept:
+    """Without objects whose distance the network can't tell."""
+    return replace(percept, objects=tuple(o for o in percept.objects if o.distance <= reach))
 
 
 def _car(motion: OwnMotion, told: CarState) -> CarState:

@@ -130,8 +130,11 @@ def offset(curve: RoadCurve, seen: Measured) -> Float[Array, " n"]:
     return ((seen.points - curve.points) * normals(curve.points)).sum(-1)
 
 
-def fused(curve: RoadCurve | None, seen: Measured, dt: float, config: CurveConfig, stubborn: bool = False) -> RoadCurve:
-    """The curve corrected by one measurement `dt` s after the last; a stubborn one is never taken anew."""
+def fused(
+    curve: RoadCurve | None, seen: Measured, dt: float, config: CurveConfig, stubborn: bool = False, anchored: bool = False
+) -> RoadCurve:
+    """The curve corrected by one measurement `dt` s after the last; a stubborn one is never taken anew, an anchored one lies across
+    where its first seen point says, not the point abeam of us, which a line's own pictures never show."""
     if curve is None:
         return RoadCurve(seen.points, seen.std, np.zeros(len(seen.std)), 0.0)
     d = offset(curve, seen)
@@ -140,7 +143,8 @@ def fused(curve: RoadCurve | None, seen: Measured, dt: float, config: CurveConfi
     accepted = ~seen.seen | (d**2 <= config.gate**2 * (1 / known + 1 / told))
     total = known + share * (told - np.minimum(known, told))  # a frame replaces no more than it brings
     gain = np.where(accepted, share * told / total, 0.0)
-    points = _between(curve.points, seen.points, gain)
+    anchor = int(np.argmax(seen.seen)) if anchored else 0
+    points = _between(curve.points, seen.points, gain, anchor)
     std = np.where(accepted, total**-0.5, curve.std)
     if stubborn:
         return replace(curve, points=points, std=std)
@@ -148,13 +152,13 @@ def fused(curve: RoadCurve | None, seen: Measured, dt: float, config: CurveConfi
     anew = seen.seen & (doubt > config.patience)
     return replace(
         curve,
-        points=_between(points, seen.points, anew.astype(float)) if anew.any() else points,
+        points=_between(points, seen.points, anew.astype(float), anchor) if anew.any() else points,
         std=np.where(anew, seen.std, std),
         doubt=np.where(anew, 0.0, doubt),
     )
 
 
-def _between(a: Float[Array, "n 2"], b: Float[Array, "n 2"], share: Float[Array, " n"]) -> Float[Array, "n 2"]:
+def _between(a: Float[Array, "n 2"], b: Float[Array, "n 2"], share: Float[Array, " n"], anchor: int = 0) -> Float[Array, "n 2"]:
     """From line `a` (0) to line `b` (1), each point its own share. Headings and lengths are mixed, not places: two lines that bend
     at different places, mixed unequally, would fold."""
     step_a, step_b = np.diff(a, axis=0), np.diff(b, axis=0)
@@ -162,6 +166,6 @@ def _between(a: Float[Array, "n 2"], b: Float[Array, "n 2"], share: Float[Array,
     length, other_length = np.hypot(step_a[:, 0], step_a[:, 1]), np.hypot(step_b[:, 0], step_b[:, 1])
     heading = heading + share[1:] * ((other - heading + np.pi) % (2 * np.pi) - np.pi)
     length = length + share[1:] * (other_length - length)
-    start = a[:1] + share[0] * (b[:1] - a[:1])
     step = length[:, None] * np.stack([np.cos(heading), np.sin(heading)], -1)
-    return np.concatenate([start, start + np.cumsum(step, axis=0)])
+    line = np.concatenate([np.zeros((1, 2)), np.cumsum(step, axis=0)])
+    return line - line[anchor] + a[anchor] + share[anchor] * (b[anchor] - a[anchor])

@@ -121,7 +121,7 @@ def _line(
     curve: RoadCurve | None, seen: Measured | None, probability: float, dt: float, gain: float, config: LaneConfig
 ) -> RoadCurve | None:
     if seen is not None:
-        curve = fused(curve, seen, dt, config.curve)
+        curve = fused(curve, seen, dt, config.curve, anchored=True)
     return _with_probability(curve, probability, gain, config)
 
 
