@@ -25,6 +25,7 @@ class ForwardConfig:
     urban_speed: float = 30 / 3.6  # m/s, below which it is called urban; 7
     least_speed: float = 10 / 3.6  # m/s, slowest test speed of Euro NCAP CCRs; 1
     least_closing: float = 1.0  # m/s, guess: slower we are parking
+    least_age: float = 0.6  # s of a track, guess: before, its velocity is the tracker's prior, that of a standing thing
     sure: float = 2.0  # standard deviations by which the closing rate must be above zero, guess
     confirm: float = 0.1  # s, guess
     hold: float = 0.6  # s, guess
@@ -54,7 +55,8 @@ def forward_collision(
     """Early, medium, late by the time to collision with the closest in path."""
     known = car.speed_std < SPEED_KNOWN_STD
     wanted = 0
-    if lead is not None and how is not None and not (known and car.speed < config.least_speed):
+    seen = lead is not None and how is not None and lead.age >= config.least_age
+    if seen and not (known and car.speed < config.least_speed):
         believed = how.rate > config.sure * how.rate_std and how.speed > config.least_closing
         wanted = rung(how.ttc, config.ttc, state.level, config.release) if believed else 0
     state = latched(state, t, wanted, config.confirm, config.hold)

@@ -95,7 +95,7 @@ def _braking(name: str, speed: float, gap: float, deceleration: float, latest: f
 
 def _departure(side: int, rate: float, speed: float = 72 * KPH) -> Clip:
     """Euro NCAP's departure path: an arc until the lateral speed is reached, then straight; ISO 17361's zone."""
-    radius = 1200.0 if speed >= 70 * KPH else 600.0
+    radius = 1200.0 if speed >= 70 * KPH and rate < 0.8 else 600.0  # a faster drift would not reach its rate before the line
     angle = asin(rate / speed)
     arc_s, arc_d = radius * angle / speed, radius * (1 - cos(angle))
     inside = LANE / 2 - PASSENGER_CAR.width / 2 - 0.06  # m from the wheel to the line's inner edge, driving in the middle
@@ -106,7 +106,8 @@ def _departure(side: int, rate: float, speed: float = 72 * KPH) -> Clip:
         return -side * d
 
     def when(distance: float) -> float:
-        return LEAD_IN + arc_s + max(0.0, inside - distance - arc_d) / rate
+        d = inside - distance
+        return LEAD_IN + (arc_s + (d - arc_d) / rate if d > arc_d else sqrt(2 * radius * d) / speed)
 
     line = min(max(1.5 * rate, 0.75), 1.5)
     earliest = LEAD_IN if line >= inside else when(line)

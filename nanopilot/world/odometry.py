@@ -28,7 +28,7 @@ class OdometryConfig:
     """Numbers are guesses unless said otherwise."""
 
     width: int = 640  # px, of the picture corners are followed in
-    corners: int = 250
+    corners: int = 200
     quality: float = 0.01  # of the best corner
     spacing: int = 10  # px between corners
     least_corners: int = 25
@@ -156,8 +156,8 @@ def _turned(
     corners = cv2.goodFeaturesToTrack(old, config.corners, config.quality, config.spacing)
     if corners is None or len(corners) < config.least_corners:
         return None, None, None
-    moved, ok, _ = cv2.calcOpticalFlowPyrLK(old, new, corners, None, winSize=(15, 15), maxLevel=4)
-    back, ok_back, _ = cv2.calcOpticalFlowPyrLK(new, old, moved, None, winSize=(15, 15), maxLevel=4)
+    moved, ok, _ = cv2.calcOpticalFlowPyrLK(old, new, corners, None, winSize=(15, 15), maxLevel=3)
+    back, ok_back, _ = cv2.calcOpticalFlowPyrLK(new, old, moved, None, winSize=(15, 15), maxLevel=3)
     good = (ok[:, 0] > 0) & (ok_back[:, 0] > 0) & (np.abs(back - corners).max((1, 2)) < 0.7)
     if good.sum() < config.least_corners:
         return None, None, None
@@ -189,10 +189,11 @@ def _as_a_car(
         yaw = -float(np.arctan2((view.T @ turn @ view)[1, 0], (view.T @ turn @ view)[0, 0]))
         t = -turn @ view @ (np.array([1.0, yaw / 2 + camera.x * yaw / way, 0.0]))  # of the old camera, in the new one's axes
         turned = a @ turn.T
-        line = np.cross(t, turned)
+        line = turned @ np.array([[0, t[2], -t[1]], [-t[2], 0, t[0]], [t[1], -t[0], 0]])  # t x turned
         norm = np.maximum(np.hypot(line[:, 0], line[:, 1]), 1e-6)
         error = (b * line).sum(1) / norm
-        slope = np.stack([(b * np.cross(t, np.cross(axis, turned))).sum(1) / norm for axis in np.eye(3)], -1)  # (n, 3)
+        slope = b * (turned @ t)[:, None] - (b * turned).sum(1)[:, None] * t  # b . (t x (axis x turned)) for each axis, (n, 3)
+        slope /= norm[:, None]
         weight = 1 / (1 + (error * camera.fx / config.flow_std) ** 2)
         step = -np.linalg.solve((slope * weight[:, None]).T @ slope + 1e-9 * np.eye(3), (slope * weight[:, None]).T @ error)
         turn = cv2.Rodrigues(step)[0] @ turn
