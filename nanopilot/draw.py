@@ -98,7 +98,8 @@ def overlay(
         track = _track_of(thing, world)
         leads = track is not None and plan is not None and track.id == plan.lead_id
         warned = track is not None and track.id in {w.track_id for w in (warnings.active if warnings else ())}
-        _box(out, thing, track, RED if leads or warned else ORANGE, scale)
+        told = track if warnings is None or not warnings.off else None  # without an own speed theirs is not known either
+        _box(out, thing, told, RED if leads or warned else ORANGE, scale)
     return out
 
 
@@ -152,8 +153,9 @@ def _status(canvas: Array, width: int, car: CarState, world: World | None, plan:
     """Speed and limit, what it does and why, the next turn, and what safety changed."""
     shade = canvas[:64, :width]
     shade[:] = shade // 3 + np.array(DARK, np.uint8) // 2
-    _text(canvas, f"{car.speed * KPH:.0f}" if car.speed_std < SPEED_KNOWN_STD else "--", (18, 46), WHITE, 1.4)
-    _text(canvas, "km/h", (92, 46), GREY, 0.55)
+    speed = f"{car.speed * KPH:.0f}" if car.speed_std < SPEED_KNOWN_STD else "--"
+    _text(canvas, speed, (18, 46), WHITE, 1.4)
+    _text(canvas, "km/h", (92 if len(speed) < 3 else 112, 46), GREY, 0.55)
     if world is not None and safe is not None:
         _text(canvas, f"limit {world.speed_limit * KPH:.0f}", (92, 24), GREY, 0.5)
     if plan is not None:

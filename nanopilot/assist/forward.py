@@ -25,9 +25,9 @@ class ForwardConfig:
     urban_speed: float = 30 / 3.6  # m/s, below which it is called urban; 7
     least_speed: float = 10 / 3.6  # m/s, slowest test speed of Euro NCAP CCRs; 1
     least_closing: float = 1.0  # m/s, guess: slower we are parking
-    least_age: float = 0.6  # s of a track, guess: before, its velocity is the tracker's prior, that of a standing thing
+    least_age: float = 0.5  # s of a track, guess: before, its velocity is the tracker's prior, that of a standing thing
     sure: float = 2.0  # standard deviations by which the closing rate must be above zero, guess
-    confirm: float = 0.1  # s, guess
+    confirm: float = 0.05  # s, guess
     hold: float = 0.6  # s, guess
     release: float = 1.2  # guess
 
