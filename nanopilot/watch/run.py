@@ -130,7 +130,7 @@ def _account(record: Record, series: Series, totals: Totals, events: EventBook) 
     nan = float("nan")
     edges = [nan if e is None else e for e in record.edges]
     series.add(t, motion.speed if known else nan, motion.speed_std if known else nan, nan if headway is None else headway,
-               how.ttc if how is not None and how.ttc < 20 else nan, *edges)  # fmt: skip
+               how.ttc if how is not None and how.ttc < 10 else nan, *edges)  # fmt: skip
     share = motion.speed_std / motion.speed if motion.speed > 1 else 0.0
     totals.step(t, motion.speed if known else None, share, headway, usable, record.fault)
     return events.step(record.warnings, motion, known)
