@@ -16,7 +16,6 @@ from jaxtyping import Float, UInt8
 
 from nanopilot.geometry import image_from_vehicle
 from nanopilot.messages import (
-    SPEED_KNOWN_STD,
     CameraModel,
     CarState,
     Detection,
@@ -28,6 +27,7 @@ from nanopilot.messages import (
     WarningLevel,
     Warnings,
     World,
+    speed_known,
 )
 
 Array = np.ndarray
@@ -153,7 +153,7 @@ def _status(canvas: Array, width: int, car: CarState, world: World | None, plan:
     """Speed and limit, what it does and why, the next turn, and what safety changed."""
     shade = canvas[:64, :width]
     shade[:] = shade // 3 + np.array(DARK, np.uint8) // 2
-    speed = f"{car.speed * KPH:.0f}" if car.speed_std < SPEED_KNOWN_STD else "--"
+    speed = f"{car.speed * KPH:.0f}" if speed_known(car) else "--"
     _text(canvas, speed, (18, 46), WHITE, 1.4)
     _text(canvas, "km/h", (92 if len(speed) < 3 else 112, 46), GREY, 0.55)
     if world is not None and safe is not None:

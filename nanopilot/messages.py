@@ -465,13 +465,13 @@ class Warnings(Message):
     off: tuple[WarningKind, ...]
 
 
-SPEED_KNOWN_STD = 2.0  # m/s, guess: an own speed less certain than this counts as unknown
+SPEED_KNOWN_STD, SPEED_KNOWN_SHARE = 2.0, 0.12  # m/s and of the speed, guesses: an own speed less certain than both counts as unknown
 UNKNOWN_SPEED_STD = 100.0  # m/s, what a source without an own speed says
 
 
 @dataclass(frozen=True)
 class OwnMotion(Message):
-    """Own speed and yaw rate as `source` tells them; a `speed_std` above SPEED_KNOWN_STD means that speed is not known."""
+    """Own speed and yaw rate as `source` tells them; `speed_known` says whether it is certain enough to be used."""
 
     t: float
     speed: float
@@ -479,6 +479,11 @@ class OwnMotion(Message):
     yaw_rate: float
     yaw_rate_std: float
     source: str  # "video", "csv", "log", "none"
+
+
+def speed_known(motion: CarState | OwnMotion) -> bool:
+    """Whether the own speed is certain enough to be used."""
+    return motion.speed_std < max(SPEED_KNOWN_STD, SPEED_KNOWN_SHARE * motion.speed)
 
 
 @dataclass(frozen=True)

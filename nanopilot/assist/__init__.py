@@ -23,7 +23,6 @@ from nanopilot.assist.roadside import LightConfig, SpeedConfig, SpeedState
 from nanopilot.assist.standstill import StandstillConfig, StandstillState
 from nanopilot.assist.vulnerable import VulnerableConfig
 from nanopilot.messages import (
-    SPEED_KNOWN_STD,
     Calibration,
     CameraModel,
     CarState,
@@ -34,6 +33,7 @@ from nanopilot.messages import (
     WarningKind,
     WarningLevel,
     World,
+    speed_known,
 )
 
 SPEED_GATED = (WarningKind.HEADWAY, WarningKind.LANE_DEPARTURE, WarningKind.OVER_SPEED, WarningKind.RED_LIGHT, WarningKind.LEAD_LEFT,
@@ -76,7 +76,7 @@ def initial() -> State:
 
 def off(car: CarState) -> dict[WarningKind, str]:
     """Warnings that can't be given now, and why."""
-    return {} if car.speed_std < SPEED_KNOWN_STD else dict.fromkeys(SPEED_GATED, "own speed is unknown")
+    return {} if speed_known(car) else dict.fromkeys(SPEED_GATED, "own speed is unknown")
 
 
 def step(

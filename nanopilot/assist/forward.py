@@ -12,7 +12,7 @@ from math import inf
 
 from nanopilot.assist.closing import Closing
 from nanopilot.assist.latch import Latch, latched, rung
-from nanopilot.messages import SPEED_KNOWN_STD, CarState, Track, Warning, WarningKind, WarningLevel
+from nanopilot.messages import CarState, Track, Warning, WarningKind, WarningLevel, speed_known
 
 LEVELS = (WarningLevel.INFO, WarningLevel.EARLY, WarningLevel.MEDIUM, WarningLevel.LATE)
 
@@ -53,7 +53,7 @@ def forward_collision(
     state: Latch, t: float, lead: Track | None, how: Closing | None, car: CarState, config: ForwardConfig
 ) -> tuple[Latch, Warning | None]:
     """Early, medium, late by the time to collision with the closest in path."""
-    known = car.speed_std < SPEED_KNOWN_STD
+    known = speed_known(car)
     wanted = 0
     seen = lead is not None and how is not None and lead.age >= config.least_age
     if seen and not (known and car.speed < config.least_speed):
@@ -72,7 +72,7 @@ def headway(
     state: HeadwayState, t: float, lead: Track | None, how: Closing | None, car: CarState, config: HeadwayConfig
 ) -> tuple[HeadwayState, Warning | None]:
     """Seconds behind the closest in path: told up to `shown`, a warning below `red`."""
-    known = car.speed_std < SPEED_KNOWN_STD
+    known = speed_known(car)
     armed = known and car.speed > (config.off_speed if state.armed else config.on_speed)
     seconds = how.gap / car.speed if armed and how is not None else inf
     wanted = rung(seconds, (config.shown, config.red), state.latch.level, config.release)

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from nanopilot.geometry import project
-from nanopilot.messages import PATH_ARC, SPEED_KNOWN_STD, CarState, Kind, Track, VehicleModel, World
+from nanopilot.messages import PATH_ARC, CarState, Kind, Track, VehicleModel, World, speed_known
 
 Array = np.ndarray
 
@@ -35,7 +35,7 @@ def own_path(world: World, car: CarState, config: PathConfig) -> Float[Array, "n
         here = float(project(world.path.points[:6], 0.0, 0.0)[1])  # we are so far left of the lane's centre, and may well stay there
         shift = here * np.exp(-PATH_ARC / config.reach)
         return world.path.points + np.stack([np.zeros_like(shift), shift], -1)
-    known = car.speed_std < SPEED_KNOWN_STD and car.speed > config.least_speed
+    known = speed_known(car) and car.speed > config.least_speed
     curvature = car.yaw_rate / car.speed if known else 0.0
     return np.stack([PATH_ARC, curvature * PATH_ARC**2 / 2], -1)
 

@@ -14,7 +14,7 @@ from math import exp, sqrt
 import numpy as np
 
 from nanopilot.assist.latch import Latch, latched
-from nanopilot.messages import PATH_ARC, SPEED_KNOWN_STD, CarState, Curve, VehicleModel, Warning, WarningKind, WarningLevel, World
+from nanopilot.messages import PATH_ARC, CarState, Curve, VehicleModel, Warning, WarningKind, WarningLevel, World, speed_known
 
 LEFT, RIGHT = -1, 1
 
@@ -66,7 +66,7 @@ def lane_departure(
     state: LaneState, world: World, car: CarState, vehicle: VehicleModel, config: LaneConfig
 ) -> tuple[LaneState, tuple[Warning, ...]]:
     """At most one warning a side."""
-    known = car.speed_std < SPEED_KNOWN_STD
+    known = speed_known(car)
     armed = known and car.speed > (config.off_speed if state.armed else config.on_speed)
     edges, latches, ready, warnings = list(state.edges), list(state.latches), list(state.ready), []
     for k, (side, curve) in enumerate(((LEFT, world.left), (RIGHT, world.right))):

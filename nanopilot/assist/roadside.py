@@ -13,7 +13,7 @@ from math import inf
 import numpy as np
 
 from nanopilot.assist.latch import Latch, latched
-from nanopilot.messages import SPEED_KNOWN_STD, CameraModel, CarState, Light, Percept, Warning, WarningKind, WarningLevel
+from nanopilot.messages import CameraModel, CarState, Light, Percept, Warning, WarningKind, WarningLevel, speed_known
 
 KPH = 3.6
 ENDS = "end of"  # signs that end a limit
@@ -47,7 +47,7 @@ def over_speed(
     state: SpeedState, t: float, percept: Percept | None, car: CarState, config: SpeedConfig
 ) -> tuple[SpeedState, Warning | None]:
     """Own speed above the last read limit and the tolerance, surely."""
-    known = car.speed_std < SPEED_KNOWN_STD
+    known = speed_known(car)
     driven = state.driven + (car.speed * max(t - state.t, 0.0) if known else 0.0)
     state = replace(state, t=t, driven=driven, limit=state.limit if driven < config.distance else 0.0)
     for sign in percept.signs if percept is not None else ():
@@ -87,7 +87,7 @@ def red_light(
     state: Latch, t: float, percept: Percept | None, camera: CameraModel, car: CarState, config: LightConfig
 ) -> tuple[Latch, Warning | None]:
     """A red light ahead that needs harder braking than a driver chooses."""
-    known = car.speed_std < SPEED_KNOWN_STD
+    known = speed_known(car)
     lights = percept.lights if percept is not None else ()
     near = min((distance(light.box, camera, config) for light in lights if light.state == Light.RED), default=inf)
     needed = car.speed**2 / (2 * near) if known and car.speed > config.least_speed and near < config.reach else 0.0

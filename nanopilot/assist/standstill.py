@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from nanopilot.messages import SPEED_KNOWN_STD, CarState, Light, Percept, Track, Warning, WarningKind, WarningLevel
+from nanopilot.messages import CarState, Light, Percept, Track, Warning, WarningKind, WarningLevel, speed_known
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def has_left(
 ) -> tuple[StandstillState, tuple[Warning, ...]]:
     """Both chimes."""
     dt = min(max(t - state.t, 0.0), 0.5) if state.t else 0.0
-    known = car.speed_std < SPEED_KNOWN_STD
+    known = speed_known(car)
     if not known or car.speed > config.moving or (car.speed > config.standing and state.stood < config.settled):
         return StandstillState(t=t), ()
     state = replace(state, t=t, stood=state.stood + dt)

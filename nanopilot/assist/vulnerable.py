@@ -18,7 +18,7 @@ from jaxtyping import Float
 from nanopilot.assist.closing import Closing
 from nanopilot.assist.in_path import beside
 from nanopilot.assist.latch import Latch, latched, rung
-from nanopilot.messages import SPEED_KNOWN_STD, CarState, Kind, Track, VehicleModel, Warning, WarningKind, WarningLevel
+from nanopilot.messages import CarState, Kind, Track, VehicleModel, Warning, WarningKind, WarningLevel, speed_known
 
 KINDS = {Kind.PERSON: WarningKind.PEDESTRIAN_COLLISION, Kind.CYCLIST: WarningKind.CYCLIST_COLLISION}
 LEVELS = (WarningLevel.INFO, WarningLevel.MEDIUM, WarningLevel.LATE)
@@ -48,7 +48,7 @@ def vulnerable_collision(
     config: VulnerableConfig,
 ) -> tuple[Latch, Warning | None]:
     """The most urgent person or cyclist that would be in path when we get there."""
-    known = car.speed_std < SPEED_KNOWN_STD
+    known = speed_known(car)
     worst: tuple[float, Track, Closing, tuple[float, float]] | None = None
     if not known or config.least_speed <= car.speed <= config.highest_speed:
         for track, how in others:

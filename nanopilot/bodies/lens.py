@@ -43,6 +43,7 @@ class LensConfig:
 class Lens:
     camera: CameraModel
     source: str  # how it is known, for people
+    height_told: bool = False
     distortion: Array = field(default_factory=lambda: np.zeros(5))
 
     def undistorter(self) -> Callable[[Array], Array] | None:
@@ -69,7 +70,7 @@ def lens(config: LensConfig, width: int, height: int) -> Lens:
         source = f"{fov:g} degrees across, {'a guess' if config.fov_deg is None else 'as told'}"
     if not 0.2 * width <= focal <= 20 * width:
         raise ValueError(f"a focal length of {focal:g} px is no camera's of {width} px width")
-    return Lens(_mounted(config, width, height, focal, focal, (width - 1) / 2, (height - 1) / 2), source)
+    return Lens(_mounted(config, width, height, focal, focal, (width - 1) / 2, (height - 1) / 2), source, config.height is not None)
 
 
 def _mounted(
@@ -108,7 +109,8 @@ def _from_file(config: LensConfig, width: int, height: int) -> Lens:
     k = width / w
     cx, cy = (matrix[0, 2] + 0.5) * k - 0.5, (matrix[1, 2] + 0.5) * k - 0.5
     camera = _mounted(config, width, height, matrix[0, 0] * k, matrix[1, 1] * k, cx, cy, told)
-    return Lens(camera, f"calibration {path}", np.zeros(5) if distortion is None else distortion.ravel())
+    told_height = config.height is not None or "camera_height" in told
+    return Lens(camera, f"calibration {path}", told_height, np.zeros(5) if distortion is None else distortion.ravel())
 
 
 @dataclass(frozen=True)

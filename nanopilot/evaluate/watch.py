@@ -18,7 +18,7 @@ from rich.table import Table
 
 from nanopilot.assist import is_event
 from nanopilot.evaluate.clips import Clip, ClipBody, clips, judged, road
-from nanopilot.messages import SPEED_KNOWN_STD, WarningKind, WarningLevel
+from nanopilot.messages import WarningKind, WarningLevel, speed_known
 from nanopilot.watch import WatchConfig, Watcher
 
 
@@ -57,7 +57,7 @@ def play(clip: Clip, hz: float, static) -> Row:
         t = record.observation.t
         if record.fault:
             raise RuntimeError(f"{clip.name}: {record.fault}")
-        if record.motion.speed_std < SPEED_KNOWN_STD:
+        if speed_known(record.motion):
             speeds.append(abs(record.motion.speed / clip.speed - 1))
         for w in record.warnings.active:
             if not is_event(w):

@@ -19,7 +19,6 @@ import numpy as np
 from nanopilot import assist, world
 from nanopilot.geometry import MODEL_FOCAL
 from nanopilot.messages import (
-    SPEED_KNOWN_STD,
     Body,
     BodyStopped,
     Calibration,
@@ -32,6 +31,7 @@ from nanopilot.messages import (
     Warning,
     Warnings,
     World,
+    speed_known,
 )
 from nanopilot.perception import Network
 from nanopilot.perception.runtime import canonical
@@ -102,7 +102,7 @@ class Watcher:
                 told = observation.car
                 pitch_std = calibration.pitch_std if calibration else 0.0
                 future = None
-                if c.refine or told.speed_std >= SPEED_KNOWN_STD:
+                if c.refine or not speed_known(told):
                     future = beside.submit(odometry.step, moving, observation.frames[0], camera, pitch_std, c.odometry)
                 percept = now = None
                 fault, shown = "", scaled(camera, c.width)
@@ -115,7 +115,7 @@ class Watcher:
                 motion, direction = OwnMotion(t, told.speed, told.speed_std, told.yaw_rate, told.yaw_rate_std, "told"), None
                 if future is not None:
                     moving, from_video, direction = future.result()
-                    motion = from_video if told.speed_std >= SPEED_KNOWN_STD else motion
+                    motion = from_video if not speed_known(told) else motion
                 moved = perf_counter()
                 before, car = car, _car(motion, told)
                 seen = _rebased(seen, before, car)
@@ -148,7 +148,7 @@ def _near(percept: Percept, reach: float) -> Percept:
 
 def _car(motion: OwnMotion, told: CarState) -> CarState:
     """What the world is told of ourselves: an unknown speed is 0, so that the others' velocities are relative to us."""
-    known = motion.speed_std < SPEED_KNOWN_STD
+    known = speed_known(motion)
     return replace(
         told,
         t=motion.t,
@@ -161,7 +161,7 @@ def _car(motion: OwnMotion, told: CarState) -> CarState:
 
 def _rebased(state: world.State, before: CarState | None, now: CarState) -> world.State:
     """Tracks' velocities over ground again when own speed becomes known or unknown."""
-    if before is None or (before.speed_std < SPEED_KNOWN_STD) == (now.speed_std < SPEED_KNOWN_STD) or not len(state.tracks):
+    if before is None or (speed_known(before)) == (speed_known(now)) or not len(state.tracks):
         return state
     mean = state.tracks.mean + (0.0, 0.0, now.speed - before.speed, 0.0)
     return replace(state, tracks=replace(state.tracks, mean=mean), car=now)

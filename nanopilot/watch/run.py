@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import Queue
 from threading import Thread
@@ -27,7 +27,7 @@ from nanopilot.bodies import sources
 from nanopilot.bodies.lens import LensConfig
 from nanopilot.bodies.recording import Recording, read_speeds
 from nanopilot.log import Log, Step
-from nanopilot.messages import SPEED_KNOWN_STD, CameraModel
+from nanopilot.messages import CameraModel, speed_known
 from nanopilot.video import Film
 from nanopilot.watch import Record, WatchConfig, Watcher
 from nanopilot.watch.events import Event, EventBook
@@ -35,6 +35,7 @@ from nanopilot.watch.report import About, write_report
 from nanopilot.watch.series import Series, Totals
 
 KPH = 3.6
+HEIGHT_STD, GUESSED_HEIGHT_STD = 0.03, 0.07  # of the camera's height, where it is told, and where 1.4 m is taken (cars: 1.2 to 1.5)
 QUEUE = 8  # steps the writer may be behind
 EVENT_WIDTH = 640  # px
 MOST_PICTURES = 300  # of events
@@ -71,8 +72,9 @@ def run(config: RunConfig, perceive=None, console: Console | None = None) -> int
         return found[0].camera
 
     body = Recording(config.source, camera, speeds, config.hz, own_camera=config.lens != LensConfig())
-    lens = found[0] if found else lenses.Lens(body.cameras[0], "the log's own camera")
-    watch_config = WatchConfig(**{**vars(config.watch), "refine": config.refine and bool(found)})
+    lens = found[0] if found else lenses.Lens(body.cameras[0], "the log's own camera", height_told=True)
+    height_std = HEIGHT_STD if lens.height_told else GUESSED_HEIGHT_STD
+    watch_config = replace(config.watch, refine=config.refine, odometry=replace(config.watch.odometry, height_std=height_std))
     watcher = Watcher(body, watch_config, lens.undistorter(), perceive)
     name = _name(config.source)
     config.out.mkdir(parents=True, exist_ok=True)
@@ -124,7 +126,7 @@ def run(config: RunConfig, perceive=None, console: Console | None = None) -> int
 def _account(record: Record, series: Series, totals: Totals, events: EventBook) -> list[Event]:
     """The step's numbers into series and totals; events that begin or rise."""
     t, motion, how = record.observation.t, record.motion, record.lead
-    known = motion.speed_std < SPEED_KNOWN_STD
+    known = speed_known(motion)
     headway = how.gap / motion.speed if known and how is not None and motion.speed > 30 / KPH else None
     usable = record.percept is not None and record.percept.valid
     nan = float("nan")
@@ -223,7 +225,7 @@ class _ProgressLine:
         if self.bar is None and now - self.printed < EVERY:
             return
         self.printed, t, m = now, record.observation.t, record.motion
-        speed = f"{m.speed * KPH:.0f} ± {m.speed_std * KPH:.0f} km/h" if m.speed_std < SPEED_KNOWN_STD else "speed unknown"
+        speed = f"{m.speed * KPH:.0f} ± {m.speed_std * KPH:.0f} km/h" if speed_known(m) else "speed unknown"
         mounted = f", camera {100 * record.calibration.progress:.0f} %" if record.calibration else ""
         told = f"{t:.1f} s, {totals.pictures / (now - self.start):.0f} pictures/s, {speed}{mounted}, {len(events.all)} events"
         if self.bar:

@@ -11,7 +11,7 @@ from nanopilot.bodies import sources
 from nanopilot.bodies.recording import Recording, read_speeds
 from nanopilot.bodies.sources import SourceBroken, SourceError, pictures
 from nanopilot.log import Log, Step
-from nanopilot.messages import SPEED_KNOWN_STD, BodyStopped, CameraModel, CarState, Frame, Observation
+from nanopilot.messages import BodyStopped, CameraModel, CarState, Frame, Observation, speed_known
 
 
 def camera(width: int, height: int) -> CameraModel:
@@ -154,7 +154,7 @@ def test_own_speed_from_a_table_is_interpolated_and_unknown_outside(tmp_path):
     body = Recording(str(path), camera, read_speeds(table))
     cars = [body.observe().car for _ in range(5)]
     assert cars[1].speed == pytest.approx(10.5) and cars[2].yaw_rate == pytest.approx(0.15)
-    assert [c.speed_std < SPEED_KNOWN_STD for c in cars] == [False, True, True, False, False]
+    assert [speed_known(c) for c in cars] == [False, True, True, False, False]
 
 
 @pytest.mark.parametrize("text", ["", "time,v\n1,2\n", "t,speed\n1,x\n", "t,speed\n2,1\n1,1\n", "t,speed\n1,nan\n", "t,speed\n1\n"])
