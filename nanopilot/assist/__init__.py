@@ -92,8 +92,8 @@ def step(
     """All warnings that hold at `world.t`. `percept`'s boxes must be in `camera`'s pixels."""
     t, c = world.t, config
     growths = closing_.grown(state.growths, world, percept, camera, c.closing)
-    path = in_path.own_path(world, car, c.path)
-    lead = in_path.closest_in_path(world, path, vehicle, state.lead, c.path)
+    paths = in_path.own_paths(world, car, c.path)
+    lead = in_path.closest_in_path(world, paths, vehicle, state.lead, c.path)
     how = None if lead is None else closing_.closing(lead, growths.get(lead.id), world, vehicle, c.closing)
     others = [
         (track, closing_.closing(track, growths.get(track.id), world, vehicle, c.closing))
@@ -103,7 +103,7 @@ def step(
     forward_state, collision = forward.forward_collision(state.forward, t, lead, how, car, c.forward)
     headway_state, gap = forward.headway(state.headway, t, lead, how, car, c.headway)
     lane_state, departures = lane.lane_departure(state.lane, world, car, vehicle, c.lane)
-    vulnerable_state, people = vulnerable.vulnerable_collision(state.vulnerable, t, others, path, car, vehicle, c.vulnerable)
+    vulnerable_state, people = vulnerable.vulnerable_collision(state.vulnerable, t, others, paths, car, vehicle, c.vulnerable)
     speed_state, over = roadside.over_speed(state.speed, t, percept, car, c.speed)
     light_state, red = roadside.red_light(state.light, t, percept, camera, car, c.light)
     standstill_state, chimes = standstill.has_left(state.standstill, t, lead, percept, car, c.standstill)

@@ -1,7 +1,8 @@
 """Who is in our way: where the own path runs, how far beside it each object is, and which is the closest in path.
 
-In: a World. Out: lateral offsets and the closest vehicle in path. The path is the own lane's centre where it is known, moved
-to where we are in the lane now, else the arc we drive. The closest keeps its place until it has clearly left the path.
+In: a World. Out: lateral offsets and the closest vehicle in path. There are two paths: the own lane's centre where it is known,
+moved to where we are in the lane now, and the arc we drive; who is beside either of them is not in our way, for on real roads each
+is wrong now and then. The closest keeps its place until it has clearly left.
 """
 
 from __future__ import annotations
@@ -29,15 +30,18 @@ class PathConfig:
     least_speed: float = 3.0  # m/s: slower, curvature is not known from the yaw rate
 
 
-def own_path(world: World, car: CarState, config: PathConfig) -> Float[Array, "n 2"]:
-    """Points (x, y) of where our middle goes, from here on."""
+def own_paths(world: World, car: CarState, config: PathConfig) -> tuple[Float[Array, "n 2"], ...]:
+    """Points (x, y) of where our middle may go, from here on: at least one path."""
+    paths = []
     if world.path is not None:
         here = float(project(world.path.points[:6], 0.0, 0.0)[1])  # we are so far left of the lane's centre, and may well stay there
         shift = here * np.exp(-PATH_ARC / config.reach)
-        return world.path.points + np.stack([np.zeros_like(shift), shift], -1)
+        paths.append(world.path.points + np.stack([np.zeros_like(shift), shift], -1))
     known = speed_known(car) and car.speed > config.least_speed
-    curvature = car.yaw_rate / car.speed if known else 0.0
-    return np.stack([PATH_ARC, curvature * PATH_ARC**2 / 2], -1)
+    if known or not paths:
+        curvature = car.yaw_rate / car.speed if known else 0.0
+        paths.append(np.stack([PATH_ARC, curvature * PATH_ARC**2 / 2], -1))
+    return tuple(paths)
 
 
 def beside(track: Track, path: Float[Array, "n 2"]) -> tuple[float, float]:
@@ -58,13 +62,15 @@ def usable(track: Track, config: PathConfig) -> bool:
     return track.probability >= config.least_probability and track.age >= config.least_age and 0 < track.x < config.reach
 
 
-def closest_in_path(world: World, path: Float[Array, "n 2"], vehicle: VehicleModel, last: int, config: PathConfig) -> Track | None:
+def closest_in_path(
+    world: World, paths: tuple[Float[Array, "n 2"], ...], vehicle: VehicleModel, last: int, config: PathConfig
+) -> Track | None:
     """The nearest vehicle or cyclist that we would run into if we kept to our path; `last` is the id of the last step's."""
     inside = []
     for track in world.tracks:
         if track.kind == Kind.PERSON or not usable(track, config):
             continue
-        d, half = beside(track, path)
+        d, half = max((beside(track, path) for path in paths), key=lambda pair: abs(pair[0]))
         half = min(half, vehicle.width)  # a yaw in error must not make a car of the next lane reach into ours
         if abs(d) - half < vehicle.width / 2 + config.margin + (config.stay if track.id == last else 0.0):
             inside.append(track)

@@ -42,7 +42,7 @@ def vulnerable_collision(
     state: Latch,
     t: float,
     others: Sequence[tuple[Track, Closing]],
-    path: Float[np.ndarray, "n 2"],
+    paths: tuple[Float[np.ndarray, "n 2"], ...],
     car: CarState,
     vehicle: VehicleModel,
     config: VulnerableConfig,
@@ -54,8 +54,7 @@ def vulnerable_collision(
         for track, how in others:
             if how.rate <= config.sure * how.rate_std or track.position_std > config.position_doubt:
                 continue
-            d, half = beside(track, path)
-            then = d + track.vy * how.ttc
+            then, half = max(((d + track.vy * how.ttc, half) for d, half in (beside(track, p) for p in paths)), key=lambda x: abs(x[0]))
             if abs(then) > vehicle.width / 2 + half + config.margin:
                 continue
             stop = how.speed / (2 * config.braking)

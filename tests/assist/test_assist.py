@@ -250,3 +250,14 @@ def test_a_blind_step_raises_nothing_and_warns_of_nothing_new(bad):
     state = assist.initial()
     state, now = assist.step(state, world(0.0, 10.0), bad, car(0.0, 10.0), CAMERA, CAR, assist.Config())
     assert now == ()
+
+
+def test_who_is_beside_the_arc_we_drive_is_not_in_our_way_though_the_seen_path_bends_to_him():
+    bent = Curve(np.stack([PATH_ARC, -(PATH_ARC**2) / 150], -1), np.full(len(PATH_ARC), 0.05), 0.95)
+
+    def scene(t: float, y: float) -> World:
+        return replace(world(t, 12.0, track(45 - 12 * t, y=y)), path=bent)
+
+    assert not play(3, 12.0, lambda t: scene(t, -3.2))
+    bent = curve(0.0)
+    assert first(play(3, 12.0, lambda t: scene(t, 0.0)), WarningKind.FORWARD_COLLISION)[1] is not None
