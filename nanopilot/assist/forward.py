@@ -2,7 +2,7 @@
 
 In: the closest vehicle in path and its `Closing`. Out: warnings. Forward collision needs no own speed (time to collision
 comes from the picture); above its gate, and headway always, need it, and are silent while it is unknown.
-Limits: standards.md 1, 4 (Euro NCAP, NHTSA: second-hand), 7 (the market's, for headway).
+Limits: Euro NCAP's and NHTSA's (second-hand), and those of warnings on the market.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ LEVELS = (WarningLevel.INFO, WarningLevel.EARLY, WarningLevel.MEDIUM, WarningLev
 class ForwardConfig:
     """Times to collision: early as the market's earliest, medium NHTSA's confirmation, late Euro NCAP's latest for a warning."""
 
-    ttc: tuple[float, float, float] = (2.7, 2.1, 1.2)  # s; standards.md 7, 4, 1
-    urban_speed: float = 30 / 3.6  # m/s, below which it is called urban; 7
-    least_speed: float = 10 / 3.6  # m/s, slowest test speed of Euro NCAP CCRs; 1
+    ttc: tuple[float, float, float] = (2.7, 2.1, 1.2)  # s
+    urban_speed: float = 30 / 3.6  # m/s, below which the market calls it urban
+    least_speed: float = 10 / 3.6  # m/s, slowest test speed of Euro NCAP CCRs
     least_closing: float = 1.0  # m/s, guess: slower we are parking
     least_age: float = 0.5  # s of a track, guess: before, its velocity is the tracker's prior, that of a standing thing
     sure: float = 2.0  # standard deviations by which the closing rate must be above zero, guess
@@ -34,7 +34,7 @@ class ForwardConfig:
 
 @dataclass(frozen=True)
 class HeadwayConfig:
-    shown: float = 2.5  # s; standards.md 7, as the next three
+    shown: float = 2.5  # s, the market's, as the next three
     red: float = 0.6  # s, settable 0.4-2.0
     on_speed: float = 40 / 3.6  # m/s
     off_speed: float = 30 / 3.6  # m/s

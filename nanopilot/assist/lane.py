@@ -2,8 +2,8 @@
 
 In: the World's lines, own speed and yaw rate. Out: a warning per side. Distance and rate come from a Kalman filter per side, of the
 line's position over time, so they need no own speed; the speed gate does, and without it the warning is off.
-Zone: ISO 17361 (second-hand, standards.md 6): never before the earliest line, at the latest 0.3 m outside; within it we
-warn as the market does, half a second before crossing (7).
+Zone: ISO 17361 (second-hand): never before the earliest line, at the latest 0.3 m outside; within it we
+warn as the market does, half a second before crossing.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ LEFT, RIGHT = -1, 1
 @dataclass(frozen=True)
 class LaneConfig:
     on_speed: float = 16.7  # m/s, ISO 17361 class I: active from here
-    off_speed: float = 55 / 3.6  # m/s, the market's; standards.md 7
-    ahead: float = 0.5  # s before crossing; 7
+    off_speed: float = 55 / 3.6  # m/s, the market's
+    ahead: float = 0.5  # s before crossing, the market's
     earliest: tuple[float, float] = (0.75, 1.5)  # m inside, ISO 17361: up to 0.5 m/s, and above 1.0 m/s
     earliest_time: float = 1.5  # s: between these speeds the earliest line is this times the departure speed
     latest: float = -0.3  # m: outside; a car farther out has changed lanes
     least_rate: float = 0.1  # m/s, ISO 17361's slowest departure
     inner_radius: float = 500.0  # m, guess: on the inner line of a tighter curve drivers cut, and
-    inner_distance: float = -0.2  # m: it is only warned at Euro NCAP's limit for a lane departure warning; 3
+    inner_distance: float = -0.2  # m: it is only warned at Euro NCAP's limit for a lane departure warning
     paint: float = 0.075  # m, half a line's width: distance is to its inner edge
     least_probability: float = 0.5  # of the line, guess
     largest_std: float = 0.35  # m, guess

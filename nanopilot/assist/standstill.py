@@ -1,7 +1,7 @@
 """While we stand: the car ahead has left, or the light has turned green, and we haven't noticed.
 
 In: the closest in path, a frame's lights, own speed. Out: one warning each, told once for a stop; both are off while own speed
-is unknown. Times and distances are guesses: the market names the chimes (standards.md 7), not their limits.
+is unknown. Times and distances are guesses: the market names the chimes, not their limits.
 """
 
 from __future__ import annotations

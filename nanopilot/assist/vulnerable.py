@@ -1,9 +1,9 @@
 """Pedestrian and cyclist collision: will somebody on foot or on a bicycle be in our way when we get there?
 
-In: tracks with their `Closing`, own path and speed. Out: one warning, of the most urgent. The other's place when we
-arrive is extrapolated at constant velocity. Limits: the warning comes as long before a braking of 5 m/s² that would just
-avoid the collision (UN R152's demand) as a driver needs, 1.2 s (Euro NCAP), and at the latest R152's 0.8 s
-before (second-hand; standards.md 1 and 5). A cyclist who rides along in our path is the closest in path's business too.
+In: tracks with their `Closing`, own paths and speed. Out: one warning, of the most urgent. The other's place when we arrive is
+extrapolated at constant velocity; who stands before us and isn't surely leaving counts, too. Limits: the warning comes as long before a
+braking of 5 m/s² that would just avoid the collision (UN R152's demand) as a driver needs, 1.2 s (Euro NCAP), and at the latest R152's
+0.8 s before (both second-hand). A cyclist who rides along in our path is the closest in path's business too.
 """
 
 from __future__ import annotations
@@ -54,8 +54,7 @@ def vulnerable_collision(
         for track, how in others:
             if how.rate <= config.sure * how.rate_std or track.position_std > config.position_doubt:
                 continue
-            then, half = max(((d + track.vy * how.ttc, half) for d, half in (beside(track, p) for p in paths)), key=lambda x: abs(x[0]))
-            if abs(then) > vehicle.width / 2 + half + config.margin:
+            if not all(_meets(track, how, path, vehicle, config) for path in paths):
                 continue
             stop = how.speed / (2 * config.braking)
             limits = (stop + config.before[0], stop + config.before[1])
@@ -69,3 +68,10 @@ def vulnerable_collision(
     reason = f"{how.ttc:.1f} s to a {track.kind} {how.gap:.0f} m ahead, moving at {hypot(track.vx, track.vy):.1f} m/s"
     return state, Warning(t, KINDS[track.kind], LEVELS[state.level], how.ttc, how.ttc_std, limits[state.level - 1], "s", reason,
                           track_id=track.id)  # fmt: skip
+
+
+def _meets(track: Track, how: Closing, path: Float[np.ndarray, "n 2"], vehicle: VehicleModel, config: VulnerableConfig) -> bool:
+    """Whether the track is on the path when we get there, or is on it now and not surely leaving."""
+    d, half = beside(track, path)
+    reach = vehicle.width / 2 + half + config.margin
+    return abs(d + track.vy * how.ttc) <= reach or (abs(d) <= reach and abs(track.vy) < track.velocity_std)

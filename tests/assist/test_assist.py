@@ -261,3 +261,11 @@ def test_who_is_beside_the_arc_we_drive_is_not_in_our_way_though_the_seen_path_b
     assert not play(3, 12.0, lambda t: scene(t, -3.2))
     bent = curve(0.0)
     assert first(play(3, 12.0, lambda t: scene(t, 0.0)), WarningKind.FORWARD_COLLISION)[1] is not None
+
+
+def test_a_person_who_walks_ahead_of_us_is_warned_of_though_his_velocity_across_is_uncertain():
+    def scene(t: float, vy: float) -> World:
+        return world(t, 11.0, track(45 - 9.7 * t, vx=1.3, vy=vy, kind=Kind.PERSON, velocity_std=1.0))
+
+    assert first(play(4, 11.0, lambda t: scene(t, 0.9)), WarningKind.PEDESTRIAN_COLLISION)[1] is not None
+    assert not play(3, 11.0, lambda t: scene(t, 2.5))  # he runs off
