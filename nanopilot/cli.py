@@ -112,14 +112,27 @@ class Perception:
 
 
 @dataclass(frozen=True)
+class Warnings:
+    """The warnings of `watch` against truth: simulated dash-cam clips, each with when it should be warned of, and when not."""
+
+    only: str = ""
+    """Only clips whose names hold this."""
+    hz: float = 20.0
+    """Pictures a second."""
+    json: Path | None = None
+    """Write the figures here."""
+
+
+@dataclass(frozen=True)
 class Evaluate:
-    """Measure the pilot, with 95 % intervals."""
+    """Measure the pilot, with 95 % intervals, or the warnings."""
 
     suite: (
         Annotated[Routes, subcommand("routes")]
         | Annotated[Minute, subcommand("minute")]
         | Annotated[Faults, subcommand("faults")]
         | Annotated[Perception, subcommand("perception")]
+        | Annotated[Warnings, subcommand("watch")]
     )
 
 
@@ -137,6 +150,52 @@ class Label:
     """Folder of the teachers' weights."""
     name: str | None = None
     """The set's name, which says how its camera stood; from the path unless given."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Watch a road video, a folder of pictures, a webcam (0), a stream or a log, and warn as a driver assistant does."""
+
+    source: Positional[str]
+    out: Path = Path("out")
+    """Folder for events (JSON Lines), log (MCAP), film (MP4) and report (HTML)."""
+    camera: Path | None = None
+    """Calibration in OpenCV's YAML, as `nanopilot calibrate chessboard` writes it."""
+    fov: float | None = None
+    """The lens's field of view across, degrees."""
+    focal: float | None = None
+    """Its focal length, pixels."""
+    height: float | None = None
+    """Of the camera above the road, m; 1.4 unless given."""
+    pitch: float | None = None
+    """How far it looks down, degrees, to begin with."""
+    refine: bool = True
+    """Find the camera's pitch and yaw on the way."""
+    speed_csv: Path | None = None
+    """Own speed as a table with columns t, speed and perhaps yaw_rate (s, m/s, rad/s), in place of what the video shows."""
+    hz: float | None = None
+    """Pictures a second of a source without a clock of its own (a folder: 25 unless given), or against its clock."""
+    seconds: float | None = None
+    """Stop after so much of the source."""
+    log: bool = True
+    """Write the log."""
+    video: bool = True
+    """Write the film."""
+
+
+@dataclass(frozen=True)
+class Calibrate:
+    """The lens of a camera, as OpenCV's YAML: calibrate chessboard DIR takes it from pictures of a chessboard."""
+
+    by: Positional[Literal["chessboard"]]
+    folder: Positional[Path]
+    columns: int = 9
+    """Inner corners across."""
+    rows: int = 6
+    """Inner corners down."""
+    square: float = 0.025
+    """Side of a square, m; the lens doesn't depend on it."""
+    out: Path = Path("calibration.yaml")
 
 
 @dataclass(frozen=True)
@@ -180,6 +239,8 @@ Command = (
     Annotated[Drive, subcommand("drive")]
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Label, subcommand("label")]
+    | Annotated[Watch, subcommand("watch")]
+    | Annotated[Calibrate, subcommand("calibrate")]
     | Annotated[Video, subcommand("video")]
     | Annotated[View, subcommand("view")]
     | Annotated[Doctor, subcommand("doctor")]
@@ -206,7 +267,7 @@ def main(argv: list[str] | None = None) -> None:
     sys.exit(code)
 
 
-def run(command: Drive | Evaluate | Label | Video | View | Doctor | Train) -> int:
+def run(command: Drive | Evaluate | Label | Watch | Calibrate | Video | View | Doctor | Train) -> int:
     """Dispatch to the one that does it."""
     if isinstance(command, Drive):
         return drive(command)
@@ -217,6 +278,10 @@ def run(command: Drive | Evaluate | Label | Video | View | Doctor | Train) -> in
 
         label.main(label.LabelConfig(**vars(command)))
         return 0
+    if isinstance(command, Watch):
+        return watch(command)
+    if isinstance(command, Calibrate):
+        return calibrate(command)
     if isinstance(command, Video):
         from nanopilot import video
 
@@ -253,7 +318,34 @@ def drive(c: Drive) -> int:
     return code
 
 
-def evaluate(command: Routes | Minute | Faults | Perception) -> int:
+def watch(c: Watch) -> int:
+    from nanopilot.bodies.lens import LensConfig
+    from nanopilot.watch import run
+
+    lens = LensConfig(c.camera, c.focal, c.fov, c.height, c.pitch)
+    return run.run(run.RunConfig(c.source, c.out, lens, c.speed_csv, c.hz, c.seconds, c.log, c.video, c.refine))
+
+
+def calibrate(c: Calibrate) -> int:
+    from nanopilot.bodies import lens
+
+    found = lens.calibrate(c.folder, c.columns, c.rows, c.square)
+    lens.write(found, c.out, c.columns, c.rows, c.square)
+    k = found.matrix
+    print(
+        f"{found.used} pictures, {found.rms:.2f} px left; focal length {k[0, 0]:.1f}, {k[1, 1]:.1f} px, centre {k[0, 2]:.1f}, {k[1, 2]:.1f}"
+    )
+    if found.left_out:
+        print(f"left out, no whole board in them: {', '.join(found.left_out)}")
+    print(c.out)
+    return 0
+
+
+def evaluate(command: Routes | Minute | Faults | Perception | Warnings) -> int:
+    if isinstance(command, Warnings):
+        from nanopilot.evaluate import watch as warnings
+
+        return warnings.evaluate(warnings.WatchSuite(**vars(command)))
     if isinstance(command, Perception):
         from nanopilot.evaluate import real
 

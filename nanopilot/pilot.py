@@ -16,7 +16,7 @@ from time import perf_counter
 
 from nanopilot import control, planning, safety, world
 from nanopilot.messages import Body, BodyStopped, Command, Observation, Percept, Plan, RssVerdict, SafeCommand, World
-from nanopilot.perception import Network, watch
+from nanopilot.perception import Network, plausible
 from nanopilot.safety import rss
 
 
@@ -25,7 +25,7 @@ class PilotConfig:
     """Every stage's own configuration, kept beside the stage's code."""
 
     weights: Path | None = None  # None: the committed weights
-    watch: watch.Config = field(default_factory=watch.Config)
+    plausible: plausible.Config = field(default_factory=plausible.Config)
     world: world.Config = field(default_factory=world.Config)
     planning: planning.Config = field(default_factory=planning.Config)
     control: control.Config = field(default_factory=control.Config)
@@ -61,7 +61,7 @@ class Pilot:
         c, vehicle, camera = self.config, self.body.vehicle, self.body.cameras[0]
         world_state, plan_state = world.initial(c.world), planning.initial(c.planning)
         control_state, safety_state = control.initial(c.control), safety.initial(c.safety, engaged=True)
-        watch_state, rss_state = watch.State(), rss.RssState()
+        plausible_state, rss_state = plausible.State(), rss.RssState()
         route_line = None
         while True:
             try:
@@ -75,7 +75,7 @@ class Pilot:
                 path = world.expected(world_state, observation, c.world)
                 for frame in observation.frames[:1]:
                     percept = self.perceive(frame, camera, route_line, path)
-                    watch_state, fault = watch.step(watch_state, frame, percept, observation.car.speed, c.watch)
+                    plausible_state, fault = plausible.step(plausible_state, frame, percept, observation.car.speed, c.plausible)
             except Exception as error:
                 fault = f"{type(error).__name__}: {error}"
             if fault:

@@ -1,4 +1,4 @@
-"""The camera's watch on pictures spoilt by hand, and on good ones."""
+"""Plausibility of pictures and answers: on pictures spoilt by hand, and on good ones."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nanopilot.messages import Frame, Percept
-from nanopilot.perception import watch
+from nanopilot.perception import plausible
 
 RNG = np.random.default_rng(0)
 
@@ -27,11 +27,11 @@ def percept(t: float, scene: np.ndarray) -> Percept:
 
 def look(images, scenes=None, speed=5.0, dt=0.05):
     """The complaint at each step."""
-    state, out = watch.State(), []
+    state, out = plausible.State(), []
     for k, image in enumerate(images):
         t = dt * k
         answer = None if scenes is None else percept(t, scenes[k])
-        state, complaint = watch.step(state, Frame(t, "front", image), answer, speed)
+        state, complaint = plausible.step(state, Frame(t, "front", image), answer, speed)
         out.append(complaint)
     return out
 
@@ -73,11 +73,11 @@ def test_a_picture_that_comes_again_while_we_move_is_told_at_once():
 
 
 def test_a_complaint_stays_while_the_car_stops_because_of_it():
-    state = watch.State()
+    state = plausible.State()
     for k, speed in enumerate([5.0] * 5 + [0.5] * 5 + [0.0] * 5):
-        state, complaint = watch.step(state, Frame(0.05 * k, "front", PICTURE), None, speed)
+        state, complaint = plausible.step(state, Frame(0.05 * k, "front", PICTURE), None, speed)
     assert complaint == "camera: the picture stands still"
-    assert watch.step(state, Frame(1.0, "front", picture(3)), None, 0.0)[1] == ""
+    assert plausible.step(state, Frame(1.0, "front", picture(3)), None, 0.0)[1] == ""
     assert set(look([PICTURE] * 9, speed=0.0)) == {""}
 
 
@@ -99,7 +99,7 @@ def test_an_answer_without_any_order_is_told():
 
 
 def test_time_that_runs_back_is_no_standing_still():
-    state, _ = watch.step(watch.State(t=9.0), Frame(0.0, "front", picture()), None, 5.0)
+    state, _ = plausible.step(plausible.State(t=9.0), Frame(0.0, "front", picture()), None, 5.0)
     assert state.frozen == 0.0 and state.t == 0.0
     state = replace(state, frozen=1.0)
-    assert watch.step(state, Frame(0.05, "front", picture(3)), None, 5.0)[0].frozen == 0.0
+    assert plausible.step(state, Frame(0.05, "front", picture(3)), None, 5.0)[0].frozen == 0.0

@@ -1,6 +1,6 @@
-"""How often does perception/watch complain where nothing is wrong: pictures in folders, and the steps of stored drives.
+"""How often does perception/plausible complain where nothing is wrong: pictures in folders, and the steps of stored drives.
 
-    python dev/check_watch.py PICTURES_FOLDER ... DRIVE.mcap ...
+    python dev/check_plausible.py PICTURES_FOLDER ... DRIVE.mcap ...
 
 For a folder: complaints of single pictures (labels are passed over; --most 150 a folder, evenly chosen). For a log: complaints of
 its steps with picture, percept and speed, and how far the neighbours in a scene differ. A log keeps its pictures as JPEG.
@@ -17,7 +17,7 @@ import numpy as np
 
 from nanopilot import log
 from nanopilot.messages import Frame
-from nanopilot.perception import watch
+from nanopilot.perception import plausible
 
 
 def folder(path: Path, most: int) -> None:
@@ -27,16 +27,16 @@ def folder(path: Path, most: int) -> None:
     for file in chosen:
         image = cv2.imread(str(file))
         if image is not None:
-            told[watch.step(watch.State(), Frame(0.0, "file", np.ascontiguousarray(image[..., ::-1])), None, 5.0)[1] or "nothing"] += 1
+            told[plausible.step(plausible.State(), Frame(0.0, "file", np.ascontiguousarray(image[..., ::-1])), None, 5.0)[1] or "nothing"] += 1
     print(f"{path}: {dict(told)}")
 
 
 def drive(path: Path) -> None:
-    state, told, order = watch.State(), Counter[str](), []
+    state, told, order = plausible.State(), Counter[str](), []
     for now in log.steps(path):
         frame = next(m for m in now.values() if isinstance(m, Frame))
         percept = now.get("/percept")
-        state, complaint = watch.step(state, frame, percept, now["/car"].speed)
+        state, complaint = plausible.step(state, frame, percept, now["/car"].speed)
         told[complaint or "nothing"] += 1
         if percept is not None and percept.scene.size > 1:
             order.append(float((percept.scene[1:] != percept.scene[:-1]).mean()))
