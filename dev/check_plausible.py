@@ -27,7 +27,8 @@ def folder(path: Path, most: int) -> None:
     for file in chosen:
         image = cv2.imread(str(file))
         if image is not None:
-            told[plausible.step(plausible.State(), Frame(0.0, "file", np.ascontiguousarray(image[..., ::-1])), None, 5.0)[1] or "nothing"] += 1
+            frame = Frame(0.0, "file", np.ascontiguousarray(image[..., ::-1]))
+            told[plausible.step(plausible.State(), frame, None, 5.0)[1] or "nothing"] += 1
     print(f"{path}: {dict(told)}")
 
 
