@@ -41,6 +41,10 @@ def interval(summary: dict, key: str) -> object:
     return summary.get(f"{key}_95") or summary.get(f"{key}_interval")
 
 
+def _name(job: dict) -> str:
+    return f"{job['fault']}, {job['moment']}" if "fault" in job else str(job["seed"])
+
+
 def section(path: Path) -> str:
     """One report as a heading, its origin and a two-column table."""
     report = json.loads(path.read_text())
@@ -51,9 +55,9 @@ def section(path: Path) -> str:
     for key, value in flat(summary).items():
         if not key.endswith(("_95", "_interval", "groups")):
             lines.append(f"| {key} | {cell(value, interval(flat(summary), key))} |")
-    failed = [row for row in report.get("rows", ()) if not row.get("success")]
+    failed = [row for row in report.get("rows", ()) if not row.get("success", row.get("passed"))]
     if failed:
-        why = (f"{row['job']['seed']} ({row.get('why') or row.get('reason') or row.get('error') or '?'})" for row in failed)
+        why = (f"{_name(row['job'])} ({row.get('why') or row.get('reason') or row.get('error') or '?'})" for row in failed)
         lines.append(f"\nNot passed: {'; '.join(why)}.")
     return "\n".join(lines)
 

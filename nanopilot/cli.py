@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -42,6 +43,8 @@ class Drive:
     """Folder for the log and the film."""
     video: bool = True
     """Make the film."""
+    show: bool = False
+    """A page to watch the drive on while it is driven; it stays until Ctrl-C (as `nanopilot view` on the log)."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,21 @@ class Minute:
 
 
 @dataclass(frozen=True)
+class Faults:
+    """Cameras, network, clock, log, sensors and commands fail while driving: is it noticed in time, and does the car end well?"""
+
+    seed: int = 3000
+    """Which maps and noise."""
+    only: str = ""
+    """Only faults whose name holds this, as 'camera'."""
+    moments: str = ""
+    """Only these of straight, curve, lead, junction; comma between."""
+    json: Path | None = None
+    """Write the report here; finished rows are kept beside it, and a stopped run goes on."""
+    workers: int = 2
+
+
+@dataclass(frozen=True)
 class Perception:
     """The network alone on labelled pictures it was not trained on: real ones (docs/data.md has the layout) and the simulator's."""
 
@@ -94,11 +112,27 @@ class Perception:
 
 
 @dataclass(frozen=True)
+class Warnings:
+    """The warnings of `watch` against truth: simulated dash-cam clips, each with when it should be warned of, and when not."""
+
+    only: str = ""
+    """Only clips whose names hold this."""
+    hz: float = 20.0
+    """Pictures a second."""
+    json: Path | None = None
+    """Write the figures here."""
+
+
+@dataclass(frozen=True)
 class Evaluate:
-    """Measure the pilot, with 95 % intervals."""
+    """Measure the pilot, with 95 % intervals, or the warnings."""
 
     suite: (
-        Annotated[Routes, subcommand("routes")] | Annotated[Minute, subcommand("minute")] | Annotated[Perception, subcommand("perception")]
+        Annotated[Routes, subcommand("routes")]
+        | Annotated[Minute, subcommand("minute")]
+        | Annotated[Faults, subcommand("faults")]
+        | Annotated[Perception, subcommand("perception")]
+        | Annotated[Warnings, subcommand("watch")]
     )
 
 
@@ -119,12 +153,73 @@ class Label:
 
 
 @dataclass(frozen=True)
+class Watch:
+    """Watch a road video, a folder of pictures, a webcam (0), a stream or a log, and warn as a driver assistant does."""
+
+    source: Positional[str]
+    out: Path = Path("out")
+    """Folder for events (JSON Lines), log (MCAP), film (MP4) and report (HTML)."""
+    camera: Path | None = None
+    """Calibration in OpenCV's YAML, as `nanopilot calibrate chessboard` writes it."""
+    fov: float | None = None
+    """The lens's field of view across, degrees."""
+    focal: float | None = None
+    """Its focal length, pixels."""
+    height: float | None = None
+    """Of the camera above the road, m; 1.4 unless given."""
+    pitch: float | None = None
+    """How far it looks down, degrees, to begin with."""
+    refine: bool = True
+    """Find the camera's pitch and yaw on the way."""
+    speed_csv: Path | None = None
+    """Own speed as a table with columns t, speed and perhaps yaw_rate (s, m/s, rad/s), in place of what the video shows."""
+    hz: float | None = None
+    """Pictures a second of a source without a clock of its own (a folder: 25 unless given), or against its clock."""
+    seconds: float | None = None
+    """Stop after so much of the source."""
+    log: bool = True
+    """Write the log."""
+    video: bool = True
+    """Write the film."""
+
+
+@dataclass(frozen=True)
+class Calibrate:
+    """The lens of a camera, as OpenCV's YAML: calibrate chessboard DIR takes it from pictures of a chessboard."""
+
+    by: Positional[Literal["chessboard"]]
+    folder: Positional[Path]
+    columns: int = 9
+    """Inner corners across."""
+    rows: int = 6
+    """Inner corners down."""
+    square: float = 0.025
+    """Side of a square, m; the lens doesn't depend on it."""
+    out: Path = Path("calibration.yaml")
+
+
+@dataclass(frozen=True)
 class Video:
     """Draw the film of a stored log again."""
 
     log: Positional[Path]
     out: Path | None = None
     """The MP4; beside the log unless given."""
+
+
+@dataclass(frozen=True)
+class View:
+    """A page over a log, stored or still written: camera, the world from above, events, a timeline. It can change nothing."""
+
+    log: Positional[Path]
+    host: str = "127.0.0.1"
+    """Who may see it: this machine alone, or with 0.0.0.0 the whole network."""
+    port: int = 8770
+    """0: any that is free."""
+    open: bool = False
+    """Open the browser too."""
+    wait: bool = False
+    """Wait for a log that is not there yet."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +239,10 @@ Command = (
     Annotated[Drive, subcommand("drive")]
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Label, subcommand("label")]
+    | Annotated[Watch, subcommand("watch")]
+    | Annotated[Calibrate, subcommand("calibrate")]
     | Annotated[Video, subcommand("video")]
+    | Annotated[View, subcommand("view")]
     | Annotated[Doctor, subcommand("doctor")]
     | Annotated[Train, subcommand("train")]
 )
@@ -169,7 +267,7 @@ def main(argv: list[str] | None = None) -> None:
     sys.exit(code)
 
 
-def run(command: Drive | Evaluate | Label | Video | Doctor | Train) -> int:
+def run(command: Drive | Evaluate | Label | Watch | Calibrate | Video | View | Doctor | Train) -> int:
     """Dispatch to the one that does it."""
     if isinstance(command, Drive):
         return drive(command)
@@ -180,12 +278,20 @@ def run(command: Drive | Evaluate | Label | Video | Doctor | Train) -> int:
 
         label.main(label.LabelConfig(**vars(command)))
         return 0
+    if isinstance(command, Watch):
+        return watch(command)
+    if isinstance(command, Calibrate):
+        return calibrate(command)
     if isinstance(command, Video):
         from nanopilot import video
 
         out = command.out or command.log.with_suffix(".mp4")
         print(f"{out}: {video.render(command.log, out)} pictures")
         return 0
+    if isinstance(command, View):
+        from nanopilot import viewer
+
+        return viewer.view(viewer.ViewConfig(**vars(command)))
     if isinstance(command, Doctor):
         from nanopilot import doctor
 
@@ -201,10 +307,45 @@ def drive(c: Drive) -> int:
         raise ValueError(f"repeat must be at least 1, not {c.repeat}")
     seeds = suite.parse_seeds(c.seed)
     configs = [DriveConfig(seed, c.map, c.traffic, c.camera, c.seconds, c.hz, c.speed_kph, c.oracle) for seed in seeds]
-    return show.drive(configs, c.repeat, c.out, c.video)
+    if not c.show:
+        return show.drive(configs, c.repeat, c.out, c.video)
+    from nanopilot.viewer import Beside
+
+    with Beside() as page:
+        code = show.drive(configs, c.repeat, c.out, c.video, page.show)
+        with suppress(KeyboardInterrupt):
+            page.wait()
+    return code
 
 
-def evaluate(command: Routes | Minute | Perception) -> int:
+def watch(c: Watch) -> int:
+    from nanopilot.bodies.lens import LensConfig
+    from nanopilot.watch import run
+
+    lens = LensConfig(c.camera, c.focal, c.fov, c.height, c.pitch)
+    return run.run(run.RunConfig(c.source, c.out, lens, c.speed_csv, c.hz, c.seconds, c.log, c.video, c.refine))
+
+
+def calibrate(c: Calibrate) -> int:
+    from nanopilot.bodies import lens
+
+    found = lens.calibrate(c.folder, c.columns, c.rows, c.square)
+    lens.write(found, c.out, c.columns, c.rows, c.square)
+    k = found.matrix
+    print(
+        f"{found.used} pictures, {found.rms:.2f} px left; focal length {k[0, 0]:.1f}, {k[1, 1]:.1f} px, centre {k[0, 2]:.1f}, {k[1, 2]:.1f}"
+    )
+    if found.left_out:
+        print(f"left out, no whole board in them: {', '.join(found.left_out)}")
+    print(c.out)
+    return 0
+
+
+def evaluate(command: Routes | Minute | Faults | Perception | Warnings) -> int:
+    if isinstance(command, Warnings):
+        from nanopilot.evaluate import watch as warnings
+
+        return warnings.evaluate(warnings.WatchSuite(**vars(command)))
     if isinstance(command, Perception):
         from nanopilot.evaluate import real
 
@@ -212,10 +353,14 @@ def evaluate(command: Routes | Minute | Perception) -> int:
         return 0
     from rich.console import Console
 
-    from nanopilot.evaluate import minute, routes, suite
+    from nanopilot.evaluate import faults, minute, routes, suite
 
     if command.workers < 1:
         raise ValueError(f"workers must be at least 1, not {command.workers}")
+    if isinstance(command, Faults):
+        report = faults.evaluate(command.seed, command.only, command.moments, command.workers, command.json)
+        Console().print(faults.table(report))
+        return 0 if report.summary["passed_fraction"] == 1.0 else 1
     c, seeds = command, suite.parse_seeds(command.seeds)
     if isinstance(c, Routes):
         report = routes.evaluate(seeds, c.driver, c.map, c.traffic, c.camera, c.workers, c.json)

@@ -15,15 +15,31 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from nanopilot.geometry import image_from_vehicle
-from nanopilot.messages import CameraModel, CarState, Detection, Percept, Plan, SafeCommand, Track, Turn, World
+from nanopilot.messages import (
+    CameraModel,
+    CarState,
+    Detection,
+    Percept,
+    Plan,
+    SafeCommand,
+    Track,
+    Turn,
+    WarningLevel,
+    Warnings,
+    World,
+    speed_known,
+)
 
 Array = np.ndarray
 Colour = tuple[int, int, int]
 
 GREEN, CYAN, BLUE, ORANGE, RED = (70, 220, 120), (60, 220, 240), (90, 130, 250), (255, 170, 50), (255, 70, 60)
 WHITE, GREY, DARK, GROUND = (245, 245, 245), (150, 155, 160), (16, 18, 22), (34, 37, 43)
+LEVEL_COLOURS = {WarningLevel.INFO: (150, 190, 230), WarningLevel.EARLY: (250, 220, 90), WarningLevel.MEDIUM: (255, 170, 50),
+                 WarningLevel.LATE: (255, 90, 80)}  # fmt: skip
 FONT = cv2.FONT_HERSHEY_DUPLEX
-SCALE = 2  # of the camera picture
+SCALE = 2  # of the camera picture, where it is less than
+BIG = 800  # px wide
 CAR_WIDTH, CAR_LENGTH, REAR_OVERHANG = 1.9, 4.6, 1.0  # m: the own car in the pictures only
 NEAR = 0.5  # m of depth: nothing nearer can be projected
 AHEAD, BEHIND, ASIDE = 62.0, 12.0, 18.0  # m shown from above
@@ -41,29 +57,39 @@ def step(
     world: World | None = None,
     plan: Plan | None = None,
     safe: SafeCommand | None = None,
+    warnings: Warnings | None = None,
+    scale: int = SCALE,
 ) -> UInt8[Array, "h2 w2 3"]:
-    """The whole picture of one step: (2 h, 2 w + h, 3)."""
-    seen = overlay(image, camera, percept, world, plan)
+    """The whole picture of one step: (scale h, scale w + scale h / 2, 3)."""
+    seen = overlay(image, camera, percept, world, plan, warnings, scale)
     height = seen.shape[0]
     above = birds_eye(world, plan, percept, height // 2, height)
     canvas = np.hstack([seen, above])
     _status(canvas, seen.shape[1], car, world, plan, safe)
+    if warnings is not None:
+        _banners(canvas, seen.shape[1], warnings)
     return canvas
 
 
 def overlay(
-    image: UInt8[Array, "h w 3"], camera: CameraModel, percept: Percept | None, world: World | None = None, plan: Plan | None = None
+    image: UInt8[Array, "h w 3"],
+    camera: CameraModel,
+    percept: Percept | None,
+    world: World | None = None,
+    plan: Plan | None = None,
+    warnings: Warnings | None = None,
+    scale: int = SCALE,
 ) -> UInt8[Array, "h2 w2 3"]:
-    """The camera picture, SCALE times as large, with lines, plan, boxes."""
-    out = cv2.resize(image, None, fx=SCALE, fy=SCALE, interpolation=cv2.INTER_CUBIC)
-    big = _scaled(camera)
+    """The camera picture, `scale` times as large, with lines, plan, boxes."""
+    out = image.copy() if scale == 1 else cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    big = _scaled(camera, scale)
     if plan is not None and len(plan.xy) > 1:
         _ribbon(out, big, plan)
     if percept is None:
         return out
     for line in percept.lanes:
         if line.probability > 0.5 and len(line.image_points) > 1:
-            _polyline(out, (line.image_points + 0.5) * SCALE - 0.5, CYAN if abs(line.side) == 1 else BLUE, 3)
+            _polyline(out, (line.image_points + 0.5) * scale - 0.5, CYAN if abs(line.side) == 1 else BLUE, 3)
     if percept.path is not None:
         points, depth = image_from_vehicle(big, _ground(percept.path.points))
         for u, v in points[depth > NEAR]:
@@ -71,8 +97,15 @@ def overlay(
     for thing in percept.objects:
         track = _track_of(thing, world)
         leads = track is not None and plan is not None and track.id == plan.lead_id
-        _box(out, thing, track, RED if leads else ORANGE)
+        warned = track is not None and track.id in {w.track_id for w in (warnings.active if warnings else ())}
+        told = track if warnings is None or not warnings.off else None  # without an own speed theirs is not known either
+        _box(out, thing, told, RED if leads or warned else ORANGE, scale)
     return out
+
+
+def scale_for(image: UInt8[Array, "h w 3"]) -> int:
+    """How many times as large a picture is drawn: a small one is doubled."""
+    return SCALE if image.shape[1] < BIG else 1
 
 
 def birds_eye(
@@ -120,9 +153,10 @@ def _status(canvas: Array, width: int, car: CarState, world: World | None, plan:
     """Speed and limit, what it does and why, the next turn, and what safety changed."""
     shade = canvas[:64, :width]
     shade[:] = shade // 3 + np.array(DARK, np.uint8) // 2
-    _text(canvas, f"{car.speed * KPH:.0f}", (18, 46), WHITE, 1.4)
-    _text(canvas, "km/h", (92, 46), GREY, 0.55)
-    if world is not None:
+    speed = f"{car.speed * KPH:.0f}" if speed_known(car) else "--"
+    _text(canvas, speed, (18, 46), WHITE, 1.4)
+    _text(canvas, "km/h", (92 if len(speed) < 3 else 112, 46), GREY, 0.55)
+    if world is not None and safe is not None:
         _text(canvas, f"limit {world.speed_limit * KPH:.0f}", (92, 24), GREY, 0.5)
     if plan is not None:
         _text(canvas, plan.behaviour.replace("_", " "), (176, 30), GREEN, 0.75)
@@ -133,7 +167,8 @@ def _status(canvas: Array, width: int, car: CarState, world: World | None, plan:
         left = f"in {max(0.0, world.next_turn_distance):.0f} m, {max(0.0, world.goal_distance):.0f} m to go"
         _text(canvas, left, (width - 250, 54), GREY, 0.5)
     height = canvas.shape[0]
-    _wheel(canvas, (width - 46, height - 46), car.wheel_angle)
+    if safe is not None:
+        _wheel(canvas, (width - 46, height - 46), car.wheel_angle)
     if safe is not None and safe.reasons:
         _text(canvas, "safety: " + ", ".join(safe.reasons)[:90], (18, height - 16), RED, 0.55)
     if safe is not None and not safe.engaged:
@@ -154,8 +189,23 @@ def _ribbon(out: Array, camera: CameraModel, plan: Plan) -> None:
     cv2.addWeighted(layer, 0.35, out, 0.65, 0.0, out)
 
 
-def _box(out: Array, thing: Detection, track: Track | None, colour: Colour) -> None:
-    u0, v0, u1, v1 = ((np.asarray(thing.box) + 0.5) * SCALE - 0.5).tolist()
+def _banners(canvas: Array, width: int, warnings: Warnings) -> None:
+    """A bar for each warning, the most urgent on top, and one line for what is off."""
+    order = list(WarningLevel)
+    for k, w in enumerate(sorted(warnings.active, key=lambda w: -order.index(w.level))):
+        side = {-1: " left", 1: " right"}.get(w.side, "")
+        text = f"{w.kind.replace('_', ' ')}{side}: {w.reason}"
+        y, colour = 74 + 30 * k, LEVEL_COLOURS[w.level]
+        (wide, _), _ = cv2.getTextSize(text, FONT, 0.6, 1)
+        cv2.rectangle(canvas, (18, y), (min(18 + wide + 20, width), y + 26), colour, -1)
+        cv2.putText(canvas, text, (28, y + 19), FONT, 0.6, DARK, 1, cv2.LINE_AA)
+    if warnings.off:
+        text = "off: " + ", ".join(kind.replace("_", " ") for kind in warnings.off)
+        _text(canvas, text, (18, canvas.shape[0] - 16), GREY, 0.45)
+
+
+def _box(out: Array, thing: Detection, track: Track | None, colour: Colour, scale: int) -> None:
+    u0, v0, u1, v1 = ((np.asarray(thing.box) + 0.5) * scale - 0.5).tolist()
     cv2.rectangle(out, _pixel(u0, v0), _pixel(u1, v1), colour, 2, cv2.LINE_AA, SUBPIXEL)
     label = f"{thing.distance:.0f} m"
     if track is not None:
@@ -185,8 +235,7 @@ def _wheel(out: Array, centre: tuple[int, int], angle: float, ratio: float = 15.
         cv2.line(out, centre, (int(centre[0] + 29 * np.cos(turned)), int(centre[1] + 29 * np.sin(turned))), WHITE, 3, cv2.LINE_AA)
 
 
-def _scaled(camera: CameraModel) -> CameraModel:
-    k = SCALE
+def _scaled(camera: CameraModel, k: int) -> CameraModel:
     cx, cy = (camera.cx + 0.5) * k - 0.5, (camera.cy + 0.5) * k - 0.5
     return replace(camera, width=camera.width * k, height=camera.height * k, fx=camera.fx * k, fy=camera.fy * k, cx=cx, cy=cy)
 

@@ -398,6 +398,28 @@ class Command(Message):
     acceleration: float
     curvature: float
     signal: Signal = Signal.OFF
+    arc: tuple[float, ...] = ()  # the plan's curvature each metre from here, to steer by if no command follows
+
+
+class Mode(StrEnum):
+    """Who drives, and how well; `safety.modes` has the table of what leads where."""
+
+    OFF = "off"  # can't be engaged: something it needs is missing
+    READY = "ready"  # the driver drives, a request would be heard
+    ENGAGED = "engaged"
+    OVERRIDDEN = "overridden"  # the driver acts
+    TAKEOVER = "takeover requested"  # an input or the view is missing: the driver is asked, the car brakes, and goes on if it comes back
+    MINIMUM_RISK = "minimum risk manoeuvre"  # nobody answered, or nothing is left to drive by: brake in the lane
+    STANDSTILL = "standstill"  # of that manoeuvre: held until somebody acts
+    FAILED = "failed"  # the car did not do as told: shut off until started anew
+
+
+class Alert(StrEnum):
+    """What the driver is told."""
+
+    NONE = "none"
+    TAKEOVER = "take over"
+    URGENT = "take over now"
 
 
 @dataclass(frozen=True)
@@ -410,6 +432,111 @@ class SafeCommand(Message):
     signal: Signal
     engaged: bool
     reasons: tuple[str, ...] = field(default=())
+    mode: Mode = Mode.OFF
+    alert: Alert = Alert.NONE
+    speed: float = 0.0  # m/s, at t
+    arc: tuple[float, ...] = ()  # curvature each metre from here: what `safety.lapse` steers by when no command follows
+
+
+@dataclass(frozen=True)
+class RssVerdict(Message):
+    """Responsibility-sensitive safety's second opinion: the track least far from danger, and the proper response."""
+
+    t: float
+    track_id: int = -1  # -1: nobody near
+    distance: float = 0.0  # between bumpers along the path, m
+    safe_distance: float = 0.0
+    side_distance: float = 0.0  # between flanks across the path, m
+    safe_side_distance: float = 0.0
+    danger: float = 0.0  # s for which some track has been too near both ways
+    acceleration: float = 0.0  # m/s², the most that the proper response allows; 0 where nothing is dangerous
+
+
+# --------------------------------------------------------------------------- assist
+
+
+class WarningKind(StrEnum):
+    FORWARD_COLLISION = "forward_collision"
+    URBAN_COLLISION = "urban_collision"  # the same at low speed
+    HEADWAY = "headway"
+    LANE_DEPARTURE = "lane_departure"
+    PEDESTRIAN_COLLISION = "pedestrian_collision"
+    CYCLIST_COLLISION = "cyclist_collision"
+    OVER_SPEED = "over_speed"
+    RED_LIGHT = "red_light"
+    LEAD_LEFT = "lead_left"
+    GREEN_LIGHT = "green_light"
+    CAMERA_BLOCKED = "camera_blocked"
+    NOT_CALIBRATED = "not_calibrated"
+
+
+class WarningLevel(StrEnum):
+    """How urgent; in this order."""
+
+    INFO = "info"
+    EARLY = "early"
+    MEDIUM = "medium"
+    LATE = "late"
+
+
+@dataclass(frozen=True)
+class Warning(Message):
+    """What the driver should know now. `value` is what was compared with `limit`, both in `unit`."""
+
+    t: float
+    kind: WarningKind
+    level: WarningLevel
+    value: float
+    value_std: float
+    limit: float
+    unit: str
+    reason: str  # a few words for people
+    side: int = 0  # -1 left, +1 right, as LaneLine.side
+    track_id: int = -1
+
+
+@dataclass(frozen=True)
+class Warnings(Message):
+    """All that hold at `t`, those of them that begin or rise now, and which kinds can't be given."""
+
+    t: float
+    active: tuple[Warning, ...]
+    new: tuple[Warning, ...]
+    off: tuple[WarningKind, ...]
+
+
+SPEED_KNOWN_STD, SPEED_KNOWN_SHARE = 2.0, 0.12  # m/s and of the speed, guesses: an own speed less certain than both counts as unknown
+UNKNOWN_SPEED_STD = 100.0  # m/s, what a source without an own speed says
+
+
+@dataclass(frozen=True)
+class OwnMotion(Message):
+    """Own speed and yaw rate as `source` tells them; `speed_known` says whether it is certain enough to be used."""
+
+    t: float
+    speed: float
+    speed_std: float
+    yaw_rate: float
+    yaw_rate_std: float
+    source: str  # "video", "csv", "log", "none"
+
+
+def speed_known(motion: CarState | OwnMotion) -> bool:
+    """Whether the own speed is certain enough to be used."""
+    return motion.speed_std < max(SPEED_KNOWN_STD, SPEED_KNOWN_SHARE * motion.speed)
+
+
+@dataclass(frozen=True)
+class Calibration(Message):
+    """How the camera looks, as found while driving. Rotations as in CameraModel; `progress` 0 to 1, `valid` once it may be relied on."""
+
+    t: float
+    yaw: float
+    pitch: float
+    yaw_std: float
+    pitch_std: float
+    progress: float
+    valid: bool
 
 
 # --------------------------------------------------------------------------- the body

@@ -1,8 +1,9 @@
 """The arrow: observe -> perceive -> world -> plan -> control -> safety -> act, once per observation.
 
 In: a body. Out: a record of every message of each step, with the time each stage took. The only file that
-knows every stage. A stage that raises takes the command away for that step, and safety, which is asked
-whatever happened before it, brings the car to a stop; the fault's text stays in the record.
+knows every stage. Eyes that fail leave the pilot blind: it goes on from memory, and the driver is asked to take over.
+Any other stage that raises takes the command away for that step, and safety, which is asked whatever happened before
+it, brings the car to a stop. The fault's text stays in the record.
 It keeps no log and draws nothing: who iterates over `drive` does.
 """
 
@@ -14,8 +15,9 @@ from pathlib import Path
 from time import perf_counter
 
 from nanopilot import control, planning, safety, world
-from nanopilot.messages import Body, BodyStopped, Command, Observation, Percept, Plan, SafeCommand, World
-from nanopilot.perception import Network
+from nanopilot.messages import Body, BodyStopped, Command, Observation, Percept, Plan, RssVerdict, SafeCommand, World
+from nanopilot.perception import Network, plausible
+from nanopilot.safety import rss
 
 
 @dataclass(frozen=True)
@@ -23,10 +25,12 @@ class PilotConfig:
     """Every stage's own configuration, kept beside the stage's code."""
 
     weights: Path | None = None  # None: the committed weights
+    plausible: plausible.Config = field(default_factory=plausible.Config)
     world: world.Config = field(default_factory=world.Config)
     planning: planning.Config = field(default_factory=planning.Config)
     control: control.Config = field(default_factory=control.Config)
     safety: safety.Config = field(default_factory=safety.Config)
+    rss: rss.RssConfig = field(default_factory=rss.RssConfig)
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class Record:
     safe: SafeCommand
     fault: str
     seconds: dict[str, float]
+    rss: RssVerdict | None = None
 
 
 class Pilot:
@@ -56,6 +61,7 @@ class Pilot:
         c, vehicle, camera = self.config, self.body.vehicle, self.body.cameras[0]
         world_state, plan_state = world.initial(c.world), planning.initial(c.planning)
         control_state, safety_state = control.initial(c.control), safety.initial(c.safety, engaged=True)
+        plausible_state, rss_state = plausible.State(), rss.RssState()
         route_line = None
         while True:
             try:
@@ -63,25 +69,34 @@ class Pilot:
             except BodyStopped as stop:
                 self.stopped = str(stop)
                 return
-            percept = seen = plan = command = None
-            fault, watch = "", Stopwatch()
+            percept = seen = plan = command = verdict = None
+            fault, clock = "", Stopwatch()
             try:
                 path = world.expected(world_state, observation, c.world)
-                percept = self.perceive(observation.frames[0], camera, route_line, path)
-                watch.lap("perception")
+                for frame in observation.frames[:1]:
+                    percept = self.perceive(frame, camera, route_line, path)
+                    plausible_state, fault = plausible.step(plausible_state, frame, percept, observation.car.speed, c.plausible)
+            except Exception as error:
+                fault = f"{type(error).__name__}: {error}"
+            if fault:
+                percept = None
+            clock.lap("perception")
+            try:
                 world_state, seen = world.step(world_state, observation, percept, c.world)
                 route_line = seen.route_line if len(seen.route_line) else None
-                watch.lap("world")
+                clock.lap("world")
                 plan_state, plan = planning.step(plan_state, seen, vehicle, c.planning)
-                watch.lap("planning")
+                clock.lap("planning")
                 control_state, command = control.step(control_state, plan, observation.car, vehicle, c.control)
-                watch.lap("control")
+                clock.lap("control")
+                rss_state, verdict = rss.step(rss_state, seen, vehicle, c.rss)
             except Exception as error:  # whatever a stage did wrong, the answer is the same: no command, safe stop
                 fault = f"{type(error).__name__}: {error}"
-            safety_state, safe = safety.step(safety_state, command, observation.car, observation.t, c.safety)
-            watch.lap("safety")
+            concern = fault or ("blind" if seen is not None and seen.blind > 0 else "")
+            safety_state, safe = safety.step(safety_state, command, observation.car, observation.t, c.safety, False, concern, verdict)
+            clock.lap("safety")
             self.body.act(safe)
-            yield Record(observation, percept, seen, plan, command, safe, fault, watch.seconds)
+            yield Record(observation, percept, seen, plan, command, safe, fault, clock.seconds, verdict)
 
 
 class Stopwatch:

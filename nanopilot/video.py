@@ -11,6 +11,8 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import numpy as np
+from jaxtyping import UInt8
 
 from nanopilot import draw
 from nanopilot.log import LogError, steps
@@ -22,34 +24,55 @@ PRESET = "veryfast"
 
 def render(log: Path, path: Path, progress: Callable[[int], None] | None = None) -> int:
     """Write the film and return its number of pictures. Raises LogError when the log shows nothing, OSError on a full disk."""
-    pictures = 0
-    partial = path.with_name(path.name + ".part")
-    try:
-        with av.open(str(partial), "w", format="mp4", options={"movflags": "+faststart"}) as container:
-            stream, start = None, 0.0
-            for messages in steps(log):
-                frame, camera = _front(messages)
-                if frame is None or camera is None or "/car" not in messages:
-                    continue
-                parts = {name: messages.get(f"/{name}") for name in ("percept", "world", "plan", "safe")}
-                image = draw.step(frame.image, camera, messages["/car"], **parts)
-                if stream is None:
-                    stream, start = container.add_stream("libx264", rate=20, options={"crf": QUALITY, "preset": PRESET}), frame.t
-                    stream.height, stream.width, stream.pix_fmt = *image.shape[:2], "yuv420p"
-                    stream.codec_context.time_base = Fraction(1, 1000)
-                picture = av.VideoFrame.from_ndarray(image, "rgb24")
-                picture.pts, picture.time_base = round((frame.t - start) * 1000), Fraction(1, 1000)
-                container.mux(stream.encode(picture))
-                pictures += 1
-                if progress is not None:
-                    progress(pictures)
-            if stream is None:
-                raise LogError(f"the log {log} has no camera pictures to show")
-            container.mux(stream.encode())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return pictures
+    with Film(path) as film:
+        for messages in steps(log):
+            frame, camera = _front(messages)
+            if frame is None or camera is None or "/car" not in messages:
+                continue
+            parts = {name: messages.get(f"/{name}") for name in ("percept", "world", "plan", "safe", "warnings")}
+            film.add(frame.t, draw.step(frame.image, camera, messages["/car"], scale=draw.scale_for(frame.image), **parts))
+            if progress is not None:
+                progress(film.pictures)
+        if not film.pictures:
+            raise LogError(f"the log {log} has no camera pictures to show")
+    return film.pictures
+
+
+class Film:
+    """An MP4 that grows picture by picture; a context manager. It takes its name when it is whole; an
+    interrupt finishes it, one without pictures, or of a drive that failed, leaves no file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.pictures = path, 0
+        self._partial = path.with_name(path.name + ".part")
+        self._container = av.open(str(self._partial), "w", format="mp4", options={"movflags": "+faststart"})
+        self._stream: av.VideoStream | None = None
+        self._start = 0.0
+
+    def add(self, t: float, image: UInt8[np.ndarray, "h w 3"]) -> None:
+        """One RGB picture at `t` s; both sides are cut to even numbers. Raises OSError on a full disk."""
+        image = image[: len(image) // 2 * 2, : image.shape[1] // 2 * 2]
+        if self._stream is None:
+            self._stream, self._start = self._container.add_stream("libx264", rate=20, options={"crf": QUALITY, "preset": PRESET}), t
+            self._stream.height, self._stream.width, self._stream.pix_fmt = *image.shape[:2], "yuv420p"
+            self._stream.codec_context.time_base = Fraction(1, 1000)
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24")
+        picture.pts, picture.time_base = round((t - self._start) * 1000), Fraction(1, 1000)
+        self._container.mux(self._stream.encode(picture))
+        self.pictures += 1
+
+    def __enter__(self) -> Film:
+        return self
+
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        try:
+            if self._stream is not None:
+                self._container.mux(self._stream.encode())
+            self._container.close()
+            if self.pictures and (kind is None or issubclass(kind, KeyboardInterrupt)):
+                self._partial.replace(self.path)
+        finally:
+            self._partial.unlink(missing_ok=True)
 
 
 def _front(messages: dict[str, object]) -> tuple[Frame | None, CameraModel | None]:

@@ -16,6 +16,8 @@ import numpy as np
 from nanopilot import dynamics
 from nanopilot.messages import Behaviour, CarState, Command, Plan, Signal, VehicleModel
 
+ARC = 30  # m of curvature sent ahead: 50 km/h to a stand at 4 m/s² takes 24
+
 
 @dataclass(frozen=True)
 class Config:
@@ -74,7 +76,10 @@ def step(state: State, plan: Plan, car: CarState, vehicle: VehicleModel, config:
     if now.speed < config.standstill_speed and plan.speed[-1] < config.standstill_speed:
         acceleration = -config.hold_deceleration
     acceleration = float(np.clip(acceleration, -vehicle.max_deceleration, vehicle.max_acceleration))
-    return state, Command(car.t, acceleration, float(np.clip(curvature, -reach, reach)), _signal(plan))
+    along = np.concatenate([[0.0], np.cumsum(np.diff(plan.times) * (plan.speed[1:] + plan.speed[:-1]) / 2)])
+    metres = np.interp(when, plan.times, along) + np.arange(ARC)
+    arc = tuple(np.clip(np.interp(metres, along, plan.curvature), -reach, reach).tolist())
+    return state, Command(car.t, acceleration, float(np.clip(curvature, -reach, reach)), _signal(plan), arc)
 
 
 def _signal(plan: Plan) -> Signal:

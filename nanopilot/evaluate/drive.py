@@ -87,9 +87,7 @@ def drive(
         log = None
         if log_path is not None:
             log = stack.enter_context(Log(log_path, {"version": __version__, "drive": json.dumps(asdict(config))}))
-            for camera in body.cameras:
-                log.write(f"/camera/{camera.name}/model", camera, 0.0)
-            log.write("/vehicle", body.vehicle, 0.0)
+            write_body(log, body)
         perceive = (lambda frame, camera, route_line, path: oracle.percept(body.truth(), camera)) if config.oracle else None
         pilot = Pilot(body if config.route else WithoutRoute(body), pilot_config, perceive)
         start = 0.0  # the clock starts with the first step: making the world is not driving
@@ -97,9 +95,7 @@ def drive(
             start = start or perf_counter()
             truth = body.truth()
             if log is not None:
-                step = Step(record.observation.t, record.seconds, record.fault)
-                answers = {"percept": record.percept, "world": record.world, "plan": record.plan, "command": record.command}
-                log.write_step(record.observation, step, **answers, safe=record.safe, truth=truth)
+                write_record(log, record, truth)
             records.append(_without_pictures(record))
             if truth is not None:
                 truths.append(truth)
@@ -115,6 +111,20 @@ def drive(
             if log is not None:
                 log.write("/truth", last)
     return judge(records, truths, wall, pilot.stopped)
+
+
+def write_body(log: Log, body: Body) -> None:
+    """What is said once: cameras and vehicle."""
+    for camera in body.cameras:
+        log.write(f"/camera/{camera.name}/model", camera, 0.0)
+    log.write("/vehicle", body.vehicle, 0.0)
+
+
+def write_record(log: Log, record: Record, truth: SimTruth | None) -> None:
+    """Every message of a step."""
+    step = Step(record.observation.t, record.seconds, record.fault)
+    answers = {"percept": record.percept, "world": record.world, "plan": record.plan, "command": record.command, "rss": record.rss}
+    log.write_step(record.observation, step, **answers, safe=record.safe, truth=truth)
 
 
 class WithoutRoute:

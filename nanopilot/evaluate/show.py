@@ -6,6 +6,7 @@ itself: `drive` does.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -23,14 +24,16 @@ REFRESH = 5  # live lines a second
 EVERY = 10.0  # s of drive between lines where nobody looks at a terminal
 
 
-def drive(configs: list[DriveConfig], repeat: int, out: Path, film: bool) -> int:
-    """Drive every config `repeat` times and leave logs and films in the folder `out`."""
+def drive(configs: list[DriveConfig], repeat: int, out: Path, film: bool, begin: Callable[[Path], None] | None = None) -> int:
+    """Drive every config `repeat` times and leave logs and films in the folder `out`; `begin` hears of each log before it is written."""
     console = Console(highlight=False)
     out.mkdir(parents=True, exist_ok=True)
     arrived = []
     for config in configs:
         for k in range(repeat):
             name = f"drive-{config.map}-{config.seed}" + (f"-{k + 1}" if repeat > 1 else "")
+            if begin is not None:
+                begin(out / f"{name}.mcap")
             arrived.append(_one(config, out / f"{name}.mcap", film, console))
     if len(arrived) > 1:
         console.print(f"arrived {sum(arrived)} of {len(arrived)}")

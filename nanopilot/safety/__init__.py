@@ -1,169 +1,202 @@
 """The one door: Command + CarState -> SafeCommand with reasons. Nothing else may make a SafeCommand.
 
-In: what control wants (or None), the car's bus (or None), the time. Out: what the body may do. Denied by default:
-a missing, late, non-finite or out-of-order input takes permission away, and the car is braked gently to a stand on
-its last safe curvature. The driver always wins. It imports only `messages` and the standard library, so that it
-shares no fault with what it checks. Limits are second-hand (read in other projects' code and catalogues, not in the
-standards themselves). It knows no obstacles and no road: a first envelope, not a full one.
+In: what control wants (or None), the car's bus (or None), the time; also a request to engage, a concern of the pilot, and
+the second opinion of `rss`. Out: what the body may do, who drives (`modes`), and what the driver is told. Denied by default:
+inputs that can't be trusted (`inputs`) take permission away, and what is let through stays inside the envelope (`limits`).
+The driver always wins. It imports only `messages` and the standard library, so that it shares no fault with what it checks.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
-from math import inf, isfinite
+from dataclasses import dataclass, field
+from math import inf
 
-from nanopilot.messages import CarState, Command, SafeCommand, Signal
+from nanopilot.messages import Alert, CarState, Command, Mode, RssVerdict, SafeCommand, Signal
+from nanopilot.safety import inputs, limits
+from nanopilot.safety.inputs import InputConfig, Judged, Seen
+from nanopilot.safety.limits import LimitConfig
+from nanopilot.safety.modes import ACTUATING, STOPPING, TABLE, Event
+
+__all__ = ["Config", "Mode", "State", "initial", "lapse", "step"]
 
 
 @dataclass(frozen=True)
 class Config:
-    max_age: float = 0.25  # s: older inputs are late (250 ms window, openpilot's)
-    first_step: float = 0.05  # s the first step is taken to last: the usual 20 Hz
-    future: float = 0.01  # s an input may be ahead of the clock: rounding only, guess
-    forgiven: float = 0.25  # s of denial after which only a fresh engagement gives permission back, guess
-    max_curvature: float = 0.4  # 1/m: a passenger car's full lock is about 0.2-0.35, guess
-    max_curvature_rate: float = 1.25  # 1/(m s) at any speed: what a steering motor can turn, guess
-    max_lateral_acceleration: float = 3.0  # m/s², UN R79, ISO 11270
-    max_lateral_jerk: float = 5.0  # m/s³, UN R79: the mean over 0.5 s
-    max_release_jerk: float = 10.0  # m/s³ upwards; ISO 15622 names only the negative one, guess
-    emergency_deceleration: float = 8.0  # m/s²: about what a dry road gives
-    stop_deceleration: float = 2.0  # m/s²; UN R157 allows a minimum risk manoeuvre 4
-
-
-class Mode(StrEnum):
-    ENGAGED = "engaged"
-    STOPPING = "stopping"  # permission is gone: brake to a stand
-    DISENGAGED = "disengaged"  # the driver drives
+    inputs: InputConfig = field(default_factory=InputConfig)
+    limits: LimitConfig = field(default_factory=LimitConfig)
+    forgiven: float = 0.25  # s of denied inputs, or of concern, that pass without consequence, guess
+    urgent: float = 4.0  # s after which a takeover request becomes urgent, UN R157 (second-hand)
+    unanswered: float = 10.0  # s after which the minimum risk manoeuvre begins, UN R157
+    stop_deceleration: float = 4.0  # m/s² of that manoeuvre, and while the driver is asked: the most UN R157 allows, every metre is blind
+    standing: float = 0.1  # m/s
+    rss_brake: bool = False  # the second opinion brakes; off: ordinary following is nearer than its defaults allow
+    rss_patience: float = 1.0  # s of danger before it does
 
 
 @dataclass(frozen=True)
 class State:
-    """What was last let through, and when."""
+    """What was last let through, and how long things have lasted."""
 
-    mode: Mode
-    t: float = -inf
-    command_t: float = -inf
-    car_t: float = -inf
-    speed: float = 0.0
+    mode: Mode = Mode.OFF
+    seen: Seen = Seen()
     acceleration: float = 0.0
     curvature: float = 0.0
-    denied: float = 0.0  # s of denial so far
+    arc: tuple[float, ...] = ()  # of the last good command
+    driven: float = 0.0  # m since then
+    excess: float = 0.0  # s of the car doing far too much so far
+    denied: float = 0.0  # s of denied inputs so far
+    concerned: float = 0.0  # s of concern so far
+    requested: float = 0.0  # s of takeover request so far
+    engage: bool = False  # the request of the last step: a button held down is no fresh one
 
 
 def initial(config: Config = Config(), engaged: bool = False) -> State:
-    """Disengaged, unless the caller says that somebody has engaged it."""
-    return State(Mode.ENGAGED if engaged else Mode.DISENGAGED)
+    """Off, unless the caller says that somebody has engaged it."""
+    return State(Mode.ENGAGED if engaged else Mode.OFF)
 
 
 def step(
-    state: State, command: Command | None, car: CarState | None, t_now: float, config: Config = Config(), engage: bool = False
+    state: State,
+    command: Command | None,
+    car: CarState | None,
+    t_now: float,
+    config: Config = Config(),
+    engage: bool = False,
+    concern: str = "",
+    rss: RssVerdict | None = None,
 ) -> tuple[State, SafeCommand]:
-    """Judge one command. `engage` is a request made now; it is heard only if all inputs are good and no driver acts. Never raises."""
-    refusal = _refusal(state, command, car, t_now, config)
-    dt = t_now - state.t if _finite(t_now, state.t) else config.first_step
-    dt = min(max(dt, 0.0), config.max_age)
-    driver = _driver(car)
+    """Judge one command. Raises nothing on any value.
+
+    `engage` is heard when it is new, all inputs are good and no driver acts. `concern` is why the pilot can't see; while it lasts
+    the car brakes along its plan and the driver is asked.
+    """
+    seen, judged = inputs.judge(state.seen, command, car, t_now, state.mode in ACTUATING, config.inputs)
+    dt, refusal = judged.dt, judged.refusal
+    doing_too_much = state.mode in ACTUATING and not judged.car and inputs.excessive(car, config.limits, config.inputs)
+    excess = state.excess + dt if doing_too_much else 0.0
     denied = state.denied + dt if refusal else 0.0
+    concerned = state.concerned + dt if concern else 0.0
 
-    mode = state.mode
-    if driver:
-        mode = Mode.DISENGAGED
-    elif not refusal and (engage or (mode == Mode.STOPPING and state.denied <= config.forgiven)):
-        mode = Mode.ENGAGED
-    elif refusal and mode == Mode.ENGAGED:
-        mode = Mode.STOPPING
-    if mode == Mode.STOPPING and not refusal:  # a latched stop outlives its cause
-        denied = state.denied + dt
+    arc, driven = state.arc, state.driven + seen.speed * dt
+    if not (judged.clock or judged.command):
+        arc, driven = command.arc, 0.0
 
-    t = t_now if _finite(t_now) else max(state.t, 0.0)
-    command_t, car_t, speed = (state.command_t, state.car_t, state.speed) if refusal else (command.t, car.t, abs(car.speed))
-    reasons, acceleration, curvature, signal = [], 0.0, 0.0, Signal.OFF
-    if mode == Mode.DISENGAGED:
-        reasons = [r for r in (driver, refusal) if r]
-    else:
-        wanted, turn = -config.stop_deceleration, state.curvature
-        if mode == Mode.STOPPING:
-            reasons, signal = [refusal or "stopped: engage again"], Signal.HAZARD
-        else:
+    driver = _driver(car) if car is not None else ""
+    event = _event(state, car, judged, engage and not state.engage, excess, denied, concerned, driver, config)
+    mode = TABLE[state.mode, event]
+    requested = state.requested + dt if mode == state.mode == Mode.TAKEOVER else 0.0
+    told = refusal or (concern if concerned > config.forgiven else "")
+    reasons, acceleration, curvature, signal = _reasons(mode, driver, told), 0.0, 0.0, Signal.OFF
+    if mode in ACTUATING:
+        wanted, turn, signal = -config.stop_deceleration, _ahead(arc, driven, state.curvature), Signal.HAZARD
+        if mode == Mode.ENGAGED:
             wanted, turn, signal = command.acceleration, command.curvature, command.signal
-        acceleration = _longitudinal(wanted, state.acceleration, speed, dt, reasons, config)
-        curvature = _lateral(turn, state.curvature, speed, dt, reasons, config)
-    state = State(mode, max(t, state.t), command_t, car_t, speed, acceleration, curvature, denied)
-    return state, SafeCommand(t, acceleration, curvature, signal, mode != Mode.DISENGAGED, tuple(reasons))
+        elif not (judged.clock or judged.command):  # the plan may know the lane, and brake harder
+            wanted, turn = min(wanted, command.acceleration), command.curvature
+        if config.rss_brake and rss is not None and rss.danger > config.rss_patience and rss.acceleration < wanted:
+            wanted = rss.acceleration
+            reasons.append(f"too near track {rss.track_id}")
+        bus = None if judged.car else car
+        stop = mode != Mode.ENGAGED
+        acceleration = limits.longitudinal(wanted, state.acceleration, bus, seen.speed, dt, stop, reasons, config.limits)
+        curvature = limits.lateral(turn, state.curvature, bus, seen.speed, dt, reasons, config.limits)
+    elif mode == Mode.FAILED:
+        signal = Signal.HAZARD
+    kept = curvature if mode in ACTUATING else _own_curvature(car, judged, config)
+    after = State(
+        mode=mode,
+        seen=seen,
+        acceleration=acceleration,
+        curvature=kept,
+        arc=arc,
+        driven=driven,
+        excess=excess,
+        denied=denied,
+        concerned=concerned,
+        requested=requested,
+        engage=engage,
+    )
+    t = t_now if inputs.finite(t_now) else max(seen.t, 0.0)
+    alert = _alert(mode, requested, config)
+    return after, SafeCommand(
+        t, acceleration, curvature, signal, mode in ACTUATING, tuple(reasons), mode, alert, seen.speed, arc[int(driven) :]
+    )
 
 
-def longitudinal_limits(speed: float) -> tuple[float, float, float]:
-    """ISO 15622 at a speed: (deceleration 5 falling to 3.5, acceleration 4 to 2, negative jerk 5 to 2.5), from 5 to 20 m/s."""
-    share = min(max((speed - 5.0) / 15.0, 0.0), 1.0)
-    return 5.0 - 1.5 * share, 4.0 - 2.0 * share, 5.0 - 2.5 * share
+def lapse(last: SafeCommand, t_now: float, config: Config = Config()) -> SafeCommand:
+    """A body's watchdog: what it does at `t_now` when `last` is the last command it got. Stateless, so that nothing can hang it."""
+    late = t_now - last.t - config.inputs.max_age if t_now >= last.t else inf
+    if not last.engaged or late <= 0.0:
+        return last
+    eased = last.acceleration - config.limits.stop_jerk * late
+    acceleration = min(last.acceleration, max(eased, -config.stop_deceleration))
+    braking = min(late, last.speed / config.stop_deceleration)  # to a stand
+    driven = last.speed * (config.inputs.max_age + braking) - config.stop_deceleration * braking**2 / 2
+    bound = limits.max_curvature(last.speed, config.limits)
+    curvature = min(max(_ahead(last.arc, driven, last.curvature), -bound), bound)
+    return SafeCommand(t_now, acceleration, curvature, Signal.HAZARD, True, ("no command",), Mode.MINIMUM_RISK, Alert.URGENT)
 
 
-def _refusal(state: State, command: Command | None, car: CarState | None, t_now: float, config: Config) -> str:
-    """Why the inputs can't be used; empty when they can."""
-    if not _finite(t_now):
-        return "clock not finite"
-    if t_now < state.t:
-        return "clock ran backwards"
-    if command is None:
-        return "no command"
-    if car is None:
-        return "no car state"
-    if not _finite(command.t, command.acceleration, command.curvature):
-        return "command not finite"
-    if not _finite(car.t, car.speed):
-        return "car state not finite"
-    for name, t, last in (("command", command.t, state.command_t), ("car state", car.t, state.car_t)):
-        if t_now - t > config.max_age:
-            return f"{name} late"
-        if t < last or t > t_now + config.future:
-            return f"{name} out of order"
-    return ""
+def _ahead(arc: tuple[float, ...], driven: float, otherwise: float) -> float:
+    """The curvature of the last plan where we are now, which may be past its end."""
+    return arc[min(int(driven), len(arc) - 1)] if arc else otherwise
 
 
-def _driver(car: CarState | None) -> str:
+def _event(
+    state: State,
+    car: CarState | None,
+    judged: Judged,
+    request: bool,
+    excess: float,
+    denied: float,
+    concerned: float,
+    driver: str,
+    config: Config,
+) -> Event:
+    """The strongest of what this step brought."""
+    if excess > config.inputs.excess_time:
+        return Event.FAILURE
+    if driver:
+        return Event.CANCEL if driver == CANCEL else Event.DRIVER
+    if state.mode in STOPPING and not judged.car and abs(car.speed) <= config.standing and not (request and not judged.refusal):
+        return Event.STOPPED
+    if judged.refusal:
+        return Event.LOST if denied > config.forgiven else Event.BAD
+    if state.mode == Mode.TAKEOVER and state.requested > config.unanswered:
+        return Event.UNANSWERED
+    if concerned > config.forgiven:
+        return Event.CONCERN
+    return Event.ENGAGE if request else Event.GOOD
+
+
+CANCEL = "driver: cancel"
+
+
+def _driver(car: CarState) -> str:
     """What the driver does that takes the car from us; a car state of any age counts."""
-    if car is None:
-        return ""
     acts = {"brake": car.driver_brake, "gas": car.driver_gas, "steering": car.driver_steer, "cancel": car.driver_cancel}
     return "driver: " + ", ".join(name for name, active in acts.items() if active) if any(acts.values()) else ""
 
 
-def _longitudinal(wanted: float, last: float, speed: float, dt: float, reasons: list[str], config: Config) -> float:
-    """The acceleration allowed. Harder than ISO 15622's braking is an emergency: let through at once, never weakened below it."""
-    deceleration, acceleration, jerk = longitudinal_limits(speed)
-    if wanted < -deceleration:
-        reasons.append("emergency braking")
-        if wanted < -config.emergency_deceleration:
-            reasons.append("deceleration limited")
-        return max(wanted, -config.emergency_deceleration)
-    value = wanted
-    if value > acceleration:
-        reasons.append("acceleration limited")
-        value = acceleration
-    low, high = last - jerk * dt, last + config.max_release_jerk * dt
-    if not low <= value <= high:
-        reasons.append("jerk limited")
-        value = min(max(value, low), high, acceleration)  # a limit that falls with speed beats a jerk
-    return value
+def _reasons(mode: Mode, driver: str, told: str) -> list[str]:
+    if mode == Mode.FAILED:
+        return ["failed: start anew"]
+    if driver:
+        return [driver]
+    if mode in STOPPING:
+        return [told or "stopped: engage again"]
+    return [told] if told else []
 
 
-def _lateral(wanted: float, last: float, speed: float, dt: float, reasons: list[str], config: Config) -> float:
-    """The curvature allowed."""
-    squared = max(speed, 1e-3) ** 2  # avoids dividing by zero; other limits are tighter below about 2 m/s
-    step = min(config.max_lateral_jerk / squared, config.max_curvature_rate) * dt
-    value = min(max(wanted, last - step), last + step)
-    if value != wanted:
-        reasons.append("lateral jerk limited")
-    bound = min(config.max_lateral_acceleration / squared, config.max_curvature)
-    if abs(value) > bound:
-        reasons.append("curvature limited" if bound == config.max_curvature else "lateral acceleration limited")
-        value = min(max(value, -bound), bound)
-    return value
+def _alert(mode: Mode, requested: float, config: Config) -> Alert:
+    """UN R157: a request that escalates."""
+    if mode == Mode.TAKEOVER and requested <= config.urgent:
+        return Alert.TAKEOVER
+    return Alert.URGENT if mode in (Mode.TAKEOVER, Mode.MINIMUM_RISK, Mode.STANDSTILL, Mode.FAILED) else Alert.NONE
 
 
-def _finite(*values: float) -> bool:
-    try:
-        return all(isfinite(v) for v in values)
-    except (TypeError, OverflowError):
-        return False
+def _own_curvature(car: CarState | None, judged: Judged, config: Config) -> float:
+    """Where steering would begin if it were engaged now: the arc the car is on."""
+    if judged.car or car.speed <= config.limits.measured_speed:
+        return 0.0
+    return limits.measured_curvature(car)

@@ -249,3 +249,14 @@ def test_a_parallel_curve_is_as_far_away_as_asked_also_in_a_tight_bend():
     moved_over = displaced(seen, 1.75, 0.0)
     near = PATH_ARC <= 12
     np.testing.assert_allclose(across(moved_over.points[near], road(15.0)), 1.75, atol=0.03)
+
+
+def test_a_line_follows_what_the_pictures_say_across_even_where_they_begin_ahead_of_us():
+    """A drift of 0.2 m/s across the lane at 20 m/s that own motion knows nothing of: a yaw rate in error, a road that falls aside."""
+    config = LaneConfig()
+    state = LaneState()
+    for k in range(100):
+        y = 1.75 - 0.2 * k * DT
+        lines = {-1: np.stack([PATH_ARC + 4.5, np.full_like(PATH_ARC, y)], -1)}
+        state = update(move(state, motion(20 * DT, 0.0), config), percept(lines=lines, std=0.03), DT, config)
+    assert np.abs(state.left.points[PATH_ARC < 40, 1] - y).max() < 0.35  # of 1 m

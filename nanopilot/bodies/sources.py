@@ -1,0 +1,226 @@
+"""Where recorded and live pictures come from: video file, folder of frames, webcam, network stream, recorded log.
+
+In: what the user named. Out: an iterator of (t, RGB picture, CarState or None), t in seconds from the first picture by the source's own
+clock: a video's timestamps (variable frame rate as it is), a live camera's arrival time. Pictures stand upright (rotation metadata is
+applied). What can't be watched raises SourceError in words for people; a source that breaks later ends with SourceBroken, and
+what came before was good. A live source gives its newest picture and skips what nobody had time for.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic, sleep
+from typing import NamedTuple
+
+import av
+import cv2
+import numpy as np
+
+from nanopilot.log import LogError, steps
+from nanopilot.messages import CameraModel, CarState, Frame
+
+Array = np.ndarray
+
+VIDEO_HZ = 25.0  # of a folder of frames, unless told
+PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm")
+RECONNECT = (0.5, 8.0)  # s, first and longest wait
+GIVE_UP = 60.0  # s without a picture until a stream counts as gone
+TIMEOUT = 5.0  # s, of one attempt to open or read a stream
+
+
+class SourceError(ValueError):
+    """The source can't be watched. `args[0]` is a line for people."""
+
+
+class SourceBroken(Exception):
+    """The source ended before its end. `args[0]` is a line for people."""
+
+
+class Picture(NamedTuple):
+    t: float
+    image: Array  # (H, W, 3) uint8 RGB
+    car: CarState | None = None  # where the source knows it
+    camera: CameraModel | None = None
+
+
+def is_live(source: str) -> bool:
+    """Whether the source is a camera or a stream: it doesn't wait for us."""
+    return source.isdigit() or "://" in source
+
+
+def pictures(source: str, hz: float | None = None) -> Iterator[Picture]:
+    """Every picture of the source; `hz` sets the rate of what has no clock. The first may raise SourceError, later ones SourceBroken."""
+    if source.isdigit():
+        return _newest(lambda: _webcam(int(source)))
+    if "://" in source:
+        return _newest(lambda: _reconnecting(source))
+    path = Path(source)
+    if not path.exists():
+        raise SourceError(f"no such file or folder: {source}")
+    if path.is_dir():
+        return _same_size(_folder(path, hz or VIDEO_HZ), source)
+    if path.stat().st_size == 0:
+        raise SourceError(f"{source} is empty (zero bytes)")
+    return _same_size(_log(path) if path.suffix == ".mcap" else _video(path, hz), source)
+
+
+def length(source: str) -> float | None:
+    """Seconds the source lasts, where that is known."""
+    path = Path(source)
+    if is_live(source) or not path.is_file() or path.suffix == ".mcap":
+        return None
+    try:
+        with av.open(str(path)) as container:
+            return container.duration / av.time_base if container.duration else None
+    except (av.FFmpegError, OSError):
+        return None
+
+
+def _video(path: Path, hz: float | None) -> Iterator[Picture]:
+    try:
+        container = av.open(str(path))
+    except (av.FFmpegError, OSError) as error:
+        raise SourceError(f"{path} is no video that FFmpeg can read: {error.strerror}") from error
+    with container:
+        if not container.streams.video:
+            raise SourceError(f"{path} holds no video stream")
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        start: float | None = None
+        last, count = -1.0, 0
+        try:
+            for frame in container.decode(stream):
+                if hz is not None:
+                    at = count / hz
+                elif frame.time is not None:
+                    at = frame.time
+                elif stream.average_rate:
+                    at = count / float(stream.average_rate)
+                else:
+                    raise SourceError(f"{path} has neither timestamps nor a frame rate: name one with --hz")
+                start = at if start is None else start
+                count += 1
+                if at - start > last:  # a frame that goes back in time is none
+                    last = at - start
+                    yield Picture(last, upright(frame.to_ndarray(format="rgb24"), frame.rotation))
+        except av.FFmpegError as error:
+            if count == 0:
+                raise SourceError(f"{path}: no picture can be decoded: {error.strerror}") from error
+            raise SourceBroken(f"{path} breaks off after {last:.2f} s: {error.strerror}") from error
+        if count == 0:
+            raise SourceError(f"{path} holds no pictures")
+        told = container.duration / av.time_base if container.duration else last
+        if told - last > max(1.0, 0.02 * told):
+            raise SourceBroken(f"{path} says it lasts {told:.1f} s, but its pictures end after {last:.2f} s: it was cut off")
+
+
+def upright(image: Array, rotation: int) -> Array:
+    """The picture as it should be shown; `rotation` (degrees, counterclockwise) is how the metadata says to turn it."""
+    return np.ascontiguousarray(np.rot90(image, round(rotation / 90) % 4)) if rotation else image
+
+
+def _folder(path: Path, hz: float) -> Iterator[Picture]:
+    files = sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURES)
+    if not files:
+        raise SourceError(f"{path} holds no pictures ({', '.join(PICTURES)})")
+    for k, file in enumerate(files):
+        image = cv2.imread(str(file), cv2.IMREAD_COLOR)
+        if image is None:
+            error = SourceError if k == 0 else SourceBroken
+            raise error(f"{file} is no picture that OpenCV can read")
+        yield Picture(k / hz, np.ascontiguousarray(image[..., ::-1]))
+
+
+def _log(path: Path) -> Iterator[Picture]:
+    start: float | None = None
+    for step in steps(path):
+        topic = next((k for k, v in step.items() if isinstance(v, Frame)), None)
+        if topic is None:
+            continue
+        frame = step[topic]
+        start = frame.t if start is None else start
+        yield Picture(frame.t - start, frame.image, step.get("/car"), step.get(f"{topic}/model"))
+    if start is None:
+        raise LogError(f"the log {path} has no camera pictures")
+
+
+def _same_size(source: Iterator[Picture], name: str) -> Iterator[Picture]:
+    size: tuple[int, ...] | None = None
+    for picture in source:
+        size = picture.image.shape if size is None else size
+        if picture.image.shape != size:
+            (h, w, _), (h2, w2, _) = size, picture.image.shape
+            raise SourceBroken(f"{name} changes from {w}x{h} to {w2}x{h2} after {picture.t:.2f} s: watch the parts apart")
+        yield picture
+
+
+def _webcam(index: int) -> Iterator[Picture]:
+    capture = cv2.VideoCapture(index)
+    try:
+        if not capture.isOpened():
+            raise SourceError(f"no camera {index} (is it plugged in, and may you read /dev/video{index}?)")
+        start = monotonic()
+        while True:
+            ok, image = capture.read()
+            if not ok:
+                raise SourceBroken(f"camera {index} gives no more pictures")
+            yield Picture(monotonic() - start, np.ascontiguousarray(image[..., ::-1]))
+    finally:
+        capture.release()
+
+
+def _reconnecting(url: str) -> Iterator[Picture]:
+    """A stream's pictures by their arrival; it is opened again when it stops, until nothing has come for GIVE_UP."""
+    start = last = monotonic()
+    wait, seen = RECONNECT[0], False
+    options = {"rtsp_transport": "tcp"} if url.startswith("rtsp") else {}
+    while True:
+        try:
+            with av.open(url, timeout=TIMEOUT, options=options) as container:
+                for frame in container.decode(video=0):
+                    last, wait, seen = monotonic(), RECONNECT[0], True
+                    yield Picture(last - start, upright(frame.to_ndarray(format="rgb24"), frame.rotation))
+            reason = "it ended"
+        except (av.FFmpegError, OSError, IndexError) as error:
+            reason = str(getattr(error, "strerror", None) or error)
+        if monotonic() - last > (GIVE_UP if seen else TIMEOUT):
+            error_kind = SourceBroken if seen else SourceError
+            raise error_kind(f"{url}: no picture for {monotonic() - last:.0f} s: {reason}")
+        sleep(wait)
+        wait = min(2 * wait, RECONNECT[1])
+
+
+def _newest(source) -> Iterator[Picture]:
+    """What `source()` yields, read in a thread of its own; pictures nobody had time for are dropped."""
+    slot: list[Picture] = []
+    ready, stop = threading.Condition(), threading.Event()
+    failure: list[Exception] = []
+
+    def read() -> None:
+        try:
+            for picture in source():
+                with ready:
+                    slot[:] = [picture]
+                    ready.notify()
+                if stop.is_set():
+                    return
+            failure.append(SourceBroken("the source ended"))
+        except Exception as error:  # told in the reader's thread
+            failure.append(error)
+        with ready:
+            ready.notify()
+
+    threading.Thread(target=read, daemon=True).start()
+    try:
+        while True:
+            with ready:
+                while not slot and not failure:
+                    ready.wait(0.2)  # so that Ctrl-C is heard
+                if not slot:
+                    raise failure[0]
+                picture = slot.pop()
+            yield picture
+    finally:
+        stop.set()

@@ -1,0 +1,137 @@
+"""Warnings against truth: the clips of clips.py played through the watch, with no truth but the lens's focal length and height.
+
+In: which clips. Out: per warning recall (in its time window), misses in seconds, false alarms per hour, and speed error. An event is
+false when it is none the clip expects; the first of the expected kind is the one that is timed. The pictures are the simulator's, of
+the kind the network was trained on: real roads are harder.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from math import isfinite
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from nanopilot.assist import is_event
+from nanopilot.evaluate.clips import Clip, ClipBody, clips, judged, road
+from nanopilot.messages import WarningKind, WarningLevel, speed_known
+from nanopilot.watch import WatchConfig, Watcher
+
+
+@dataclass(frozen=True)
+class WatchSuite:
+    only: str = ""
+    """Only clips whose names hold this."""
+    hz: float = 20.0
+    json: Path | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One clip. Times in s of the clip; None where there is none."""
+
+    name: str
+    seconds: float
+    expected: str
+    earliest: float | None
+    latest: float | None
+    warned: float | None
+    error: float | None  # s outside the window; None: never came, or nothing expected
+    in_time: bool
+    false: tuple[str, ...]
+    speed_error: float | None  # median share, where speed was known
+
+
+def play(clip: Clip, hz: float, static) -> Row:
+    """Watch one clip and judge it."""
+    watcher = Watcher(ClipBody(clip, static, hz), WatchConfig())
+    first: float | None = None
+    false: list[str] = []
+    speeds: list[float] = []
+    open_until: dict[tuple[WarningKind, int], float] = {}
+    for record in watcher.watch():
+        t = record.observation.t
+        if record.fault:
+            raise RuntimeError(f"{clip.name}: {record.fault}")
+        if speed_known(record.motion):
+            speeds.append(abs(record.motion.speed / clip.speed - 1))
+        for w in record.warnings.active:
+            if not is_event(w):
+                continue
+            key = (w.kind, w.side)
+            begins = t - open_until.get(key, -9.0) > 1.0
+            open_until[key] = t
+            e = clip.expected
+            wanted = e is not None and w.kind in e.kinds and (e.side == 0 or w.side == e.side)
+            if wanted and first is None and not (w.kind == WarningKind.HEADWAY and w.level == WarningLevel.INFO):
+                first = t
+            elif begins and not wanted and not _follows(e, w.kind, t):
+                false.append(f"{w.kind} at {t:.2f} s: {w.reason}")
+    e = clip.expected
+    error = judged(e, first) if e else 0.0
+    return Row(clip.name, clip.seconds, e.kinds[0] if e else "", e.earliest if e else None, e.latest if e else None, first,
+               error if e and isfinite(error) else None, e is not None and error == 0.0, tuple(false),
+               float(np.median(speeds)) if speeds else None)  # fmt: skip
+
+
+def _follows(e, kind: WarningKind, t: float) -> bool:
+    """Headway before a collision, and a collision after a headway or beside a cyclist, are right as well."""
+    close = (WarningKind.HEADWAY, WarningKind.FORWARD_COLLISION, WarningKind.URBAN_COLLISION)
+    return e is not None and t >= e.earliest and kind in close and e.kinds[0] != WarningKind.LANE_DEPARTURE
+
+
+def summary(rows: list[Row]) -> dict[str, dict[str, float]]:
+    """Per expected kind: clips, recall, and of the misses the median in seconds; and per kind false alarms an hour over all clips."""
+    hours = sum(r.seconds for r in rows) / 3600
+    out: dict[str, dict[str, float]] = {}
+    for kind in WarningKind:
+        mine = [r for r in rows if r.expected == kind]
+        false = sum(f.startswith(f"{kind} at") for r in rows for f in r.false)
+        if mine or false:
+            came = [abs(r.error) for r in mine if r.error is not None]
+            out[kind] = {"clips": len(mine), "in_time": sum(r.in_time for r in mine), "never": sum(r.warned is None for r in mine),
+                         "worst_error_s": max(came, default=0.0), "false_per_hour": false / hours}  # fmt: skip
+    return out
+
+
+def evaluate(config: WatchSuite) -> int:
+    """Play, print, write. Exit code 1 when a clip's warning never came."""
+    console = Console(highlight=False, width=150)
+    chosen = [c for c in clips() if config.only in c.name]
+    if not chosen:
+        raise ValueError(f"no clip's name holds {config.only!r}")
+    static, rows = road(), []
+    table = Table("clip", "window, s", "warned, s", "error, s", "speed error", "false alarms")
+    for clip in chosen:
+        r = play(clip, config.hz, static)
+        rows.append(r)
+        window = f"{r.earliest:.1f} to {r.latest:.1f}" if r.expected else "silence"
+        told = "-" if not r.expected else "never" if r.warned is None else f"{r.warned:.2f}"
+        error = "-" if not r.expected else "in time" if r.in_time else "" if r.error is None else f"{r.error:+.2f}"
+        speed = "-" if r.speed_error is None else f"{100 * r.speed_error:.1f} %"
+        table.add_row(r.name, window, told, error, speed, "\n".join(r.false))
+        console.print(f"{r.name}: {told} ({window}) {error} {'; '.join(r.false)}")
+    console.print(table)
+    totals = summary(rows)
+    head = Table("warning", "clips", "in time", "never", "worst error, s", "false alarms per hour")
+    for kind, s in totals.items():
+        numbers = (
+            f"{s['clips']:.0f}",
+            f"{s['in_time']:.0f}",
+            f"{s['never']:.0f}",
+            f"{s['worst_error_s']:.2f}",
+            f"{s['false_per_hour']:.1f}",
+        )
+        head.add_row(kind, *numbers)
+    console.print(head)
+    console.print(f"{sum(r.seconds for r in rows):.0f} s of clips; false alarms in all: {sum(len(r.false) for r in rows)}")
+    if config.json is not None:
+        config.json.parent.mkdir(parents=True, exist_ok=True)
+        report = {"rows": [asdict(r) for r in rows], "summary": totals, "hz": config.hz}
+        config.json.write_text(json.dumps(report, indent=1) + "\n")
+        console.print(config.json)
+    return 1 if any(r.expected and r.warned is None for r in rows) else 0

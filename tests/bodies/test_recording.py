@@ -1,0 +1,164 @@
+"""Sources: their own times, upright pictures, and one clear line for each thing that can be wrong."""
+
+from fractions import Fraction
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from nanopilot.bodies import sources
+from nanopilot.bodies.recording import Recording, read_speeds
+from nanopilot.bodies.sources import SourceBroken, SourceError, pictures
+from nanopilot.log import Log, Step
+from nanopilot.messages import BodyStopped, CameraModel, CarState, Frame, Observation, speed_known
+
+
+def camera(width: int, height: int) -> CameraModel:
+    return CameraModel("front", width, height, width, width, width / 2, height / 2)
+
+
+def image(k: int, width: int = 96, height: int = 64) -> np.ndarray:
+    picture = np.full((height, width, 3), 40, np.uint8)
+    picture[:, : 4 + 4 * k] = (200, 30, 30)
+    return picture
+
+
+def write_video(path, times, size=(96, 64), **container_options):
+    with av.open(str(path), "w", **container_options) as out:
+        stream = out.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for k, t in enumerate(times):
+            frame = av.VideoFrame.from_ndarray(image(k, *size), "rgb24")
+            frame.pts, frame.time_base = round(1000 * t), Fraction(1, 1000)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode())
+    return path
+
+
+def test_a_video_of_variable_frame_rate_keeps_its_own_times(tmp_path):
+    times = [0.0, 0.04, 0.1, 0.14, 0.5, 0.54]
+    path = write_video(tmp_path / "v.mp4", times)
+    seen = list(pictures(str(path)))
+    assert [p.t for p in seen] == pytest.approx(times, abs=0.002)
+    assert seen[0].image.shape == (64, 96, 3) and seen[0].image[32, 1, 0] > 150 > seen[0].image[32, 60, 0]  # RGB, not BGR
+
+
+def test_a_named_rate_replaces_the_clock(tmp_path):
+    path = write_video(tmp_path / "v.mp4", [0, 0.04, 0.5])
+    assert [p.t for p in pictures(str(path), 10.0)] == pytest.approx([0, 0.1, 0.2])
+
+
+@pytest.mark.parametrize("degrees", [0, 90, 180, -90])
+def test_rotation_turns_a_picture_as_opencv_does(degrees):
+    code = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, -90: cv2.ROTATE_90_CLOCKWISE}.get(degrees)
+    wanted = image(3) if code is None else cv2.rotate(image(3), code)
+    np.testing.assert_array_equal(sources.upright(image(3), degrees), wanted)
+
+
+def test_a_video_cut_in_the_middle_gives_what_it_has_and_says_where_it_breaks(tmp_path):
+    whole = write_video(tmp_path / "v.mkv", np.arange(100) * 0.04)
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    seen = []
+    with pytest.raises(SourceBroken, match=r"cut\.mkv"):
+        for p in pictures(str(cut)):
+            seen.append(p.t)
+    assert 10 < len(seen) < 90
+
+
+def test_a_change_of_size_in_a_folder_is_said_and_earlier_pictures_are_kept(tmp_path):
+    for k in range(4):
+        cv2.imwrite(str(tmp_path / f"{k}.png"), image(k, 96 if k < 3 else 80))
+    seen = []
+    with pytest.raises(SourceBroken, match=r"96x64 to 80x64 after 0\.30 s"):
+        for p in pictures(str(tmp_path), 10.0):
+            seen.append(p.t)
+    assert seen == pytest.approx([0, 0.1, 0.2])
+
+
+def test_what_cannot_be_watched_is_said_in_words(tmp_path):
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "text.mp4").write_text("no video at all, really not" * 50)
+    (tmp_path / "none").mkdir()
+    whole = write_video(tmp_path / "v.mp4", np.arange(30) * 0.04)
+    (tmp_path / "headless.mp4").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])  # its index stood at the end
+    for name, said in (
+        ("empty.mp4", "zero bytes"),
+        ("text.mp4", "no video that FFmpeg can read"),
+        ("none", "holds no pictures"),
+        ("nowhere.mp4", "no such file"),
+        ("headless.mp4", "no video that FFmpeg can read"),
+    ):
+        with pytest.raises(SourceError, match=said):
+            list(pictures(str(tmp_path / name)))
+    with pytest.raises(SourceError, match="no camera 97"):
+        next(pictures("97"))
+
+
+def test_a_stream_that_stops_is_opened_again(tmp_path, monkeypatch):
+    path = write_video(tmp_path / "v.mp4", np.arange(5) * 0.04)
+    opened, real = [], av.open
+
+    def flaky(url, **options):
+        opened.append(url)
+        if len(opened) == 2:
+            raise av.error.ConnectionRefusedError(111, "refused")
+        if len(opened) > 3:
+            monkeypatch.setattr(sources, "GIVE_UP", 0.0)
+            raise av.error.ConnectionRefusedError(111, "refused")
+        return real(str(path))
+
+    monkeypatch.setattr(sources, "RECONNECT", (0.01, 0.02))
+    monkeypatch.setattr(sources.av, "open", flaky)
+    seen = []
+    with pytest.raises(SourceBroken, match="rtsp://car/1: no picture"):
+        for p in sources._reconnecting("rtsp://car/1"):
+            seen.append(p.t)
+    assert len(seen) == 10 and seen == sorted(seen)
+
+
+def test_of_a_live_source_only_the_newest_picture_is_given():
+    def fast():
+        for k in range(200):
+            yield sources.Picture(float(k), image(0))
+            sources.sleep(0.001)
+
+    seen = []
+    with pytest.raises(SourceBroken, match="ended"):
+        for p in sources._newest(fast):
+            seen.append(p.t)
+            sources.sleep(0.02)
+    assert seen == sorted(seen) and 2 < len(seen) < 60
+
+
+def test_a_log_is_watched_with_its_own_camera_and_speed(tmp_path):
+    with Log(tmp_path / "l.mcap") as log:
+        log.write("/camera/front/model", camera(96, 64), 0.0)
+        for k in range(3):
+            frame = Frame(5 + k / 10, "front", image(k))
+            log.write_step(Observation(frame.t, (frame,), CarState(frame.t, 7.0, 0.0, 0.1, 0.0)), Step(frame.t, {}))
+    body = Recording(str(tmp_path / "l.mcap"), lambda w, h: pytest.fail("the log has a camera"))
+    seen = [body.observe() for _ in range(3)]
+    assert [o.t for o in seen] == pytest.approx([0, 0.1, 0.2]) and all(o.car.speed == 7.0 and o.car.t == o.t for o in seen)
+    with pytest.raises(BodyStopped):
+        body.observe()
+    assert body.broken == ""
+
+
+def test_own_speed_from_a_table_is_interpolated_and_unknown_outside(tmp_path):
+    table = tmp_path / "speed.csv"
+    table.write_text("t, speed, yaw_rate\n0.05, 10, 0.0\n0.25, 12, 0.2\n")
+    path = write_video(tmp_path / "v.mp4", np.arange(5) * 0.1)
+    body = Recording(str(path), camera, read_speeds(table))
+    cars = [body.observe().car for _ in range(5)]
+    assert cars[1].speed == pytest.approx(10.5) and cars[2].yaw_rate == pytest.approx(0.15)
+    assert [speed_known(c) for c in cars] == [False, True, True, False, False]
+
+
+@pytest.mark.parametrize("text", ["", "time,v\n1,2\n", "t,speed\n1,x\n", "t,speed\n2,1\n1,1\n", "t,speed\n1,nan\n", "t,speed\n1\n"])
+def test_a_bad_table_is_refused(text, tmp_path):
+    (tmp_path / "s.csv").write_text(text)
+    with pytest.raises(SourceError, match=r"s\.csv"):
+        read_speeds(tmp_path / "s.csv")

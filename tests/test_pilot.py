@@ -1,0 +1,81 @@
+"""The wiring with a body made by hand: what each failing stage does to the command."""
+
+import numpy as np
+import pytest
+
+from nanopilot import planning
+from nanopilot.geometry import model_camera
+from nanopilot.messages import Alert, BodyStopped, CarState, Frame, Mode, Observation, Percept, VehicleModel
+from nanopilot.pilot import Pilot
+
+DT = 0.05
+
+
+class Body:
+    """Rolls straight on at 10 m/s for 2 s, with a new picture each step; `frames` says which steps have one."""
+
+    cameras = (model_camera(),)
+    vehicle = VehicleModel(2.5, 4.5, 1.8, 0.9, 0.7, 2.7, 8.0, 0.1)
+
+    def __init__(self, frames=lambda k: True):
+        self.k, self.frames, self.done = -1, frames, []
+
+    def observe(self):
+        self.k += 1
+        t = DT * self.k
+        if t > 2.0:
+            raise BodyStopped("the end")
+        image = np.full((64, 64, 3), 100 + self.k, np.uint8)
+        return Observation(t, (Frame(t, "front", image),) if self.frames(self.k) else (), CarState(t, 10.0, 0.0, 0.0, 0.0))
+
+    def act(self, command):
+        self.done.append(command)
+
+    def close(self):
+        pass
+
+
+def percept(frame, camera, route_line, path):
+    blind = np.zeros(1, np.float32)
+    return Percept(frame.t, camera.name, (), None, (), np.zeros((1, 1), np.uint8), blind, 1.0, True)
+
+
+def ride(perceive=percept, **body):
+    it = Body(**body)
+    pilot = Pilot(it, perceive=perceive)
+    records = list(pilot.drive())
+    assert pilot.stopped == "the end" and len(records) == len(it.done) == 41
+    return records
+
+
+def test_nothing_wrong_gives_no_alert_and_a_second_opinion():
+    records = ride()
+    assert all(r.safe.mode == Mode.ENGAGED and r.safe.alert == Alert.NONE and not r.fault for r in records)
+    assert all(r.rss.track_id == -1 for r in records)
+
+
+def test_eyes_that_raise_leave_the_plan_and_ask_the_driver():
+    def broken(*_):
+        raise RuntimeError("no light")
+
+    records = ride(broken)
+    assert all(r.fault == "RuntimeError: no light" and r.percept is None and r.command is not None for r in records)
+    assert next(r.observation.t for r in records if r.safe.alert != Alert.NONE) <= 0.3
+    assert records[-1].safe.acceleration == pytest.approx(-4.0) and "RuntimeError: no light" in records[-1].safe.reasons
+
+
+def test_a_picture_left_out_now_and_then_is_no_fault_but_none_at_all_is():
+    assert all(r.safe.alert == Alert.NONE and not r.fault for r in ride(frames=lambda k: k % 3))
+    records = ride(frames=lambda k: k < 20)
+    asked = next(r.observation.t for r in records if r.safe.alert != Alert.NONE)
+    assert 1.0 <= asked <= 1.35 and "blind" in records[-1].safe.reasons
+
+
+def test_a_plan_that_fails_takes_the_command_away(monkeypatch):
+    def broken(*_):
+        raise ValueError("no way")
+
+    monkeypatch.setattr(planning, "step", broken)
+    records = ride()
+    assert all(r.command is None and r.fault == "ValueError: no way" for r in records)
+    assert records[0].safe.mode == Mode.TAKEOVER and records[-1].safe.mode == Mode.MINIMUM_RISK
