@@ -18,6 +18,7 @@ from rich.table import Table
 
 from nanopilot.assist import is_event
 from nanopilot.evaluate.clips import Clip, ClipBody, clips, judged, road
+from nanopilot.evaluate.suite import origin
 from nanopilot.messages import WarningKind, WarningLevel, speed_known
 from nanopilot.watch import WatchConfig, Watcher
 
@@ -132,6 +133,6 @@ def evaluate(config: WatchSuite) -> int:
     if config.json is not None:
         config.json.parent.mkdir(parents=True, exist_ok=True)
         report = {"rows": [asdict(r) for r in rows], "summary": totals, "hz": config.hz}
-        config.json.write_text(json.dumps(report, indent=1) + "\n")
+        config.json.write_text(json.dumps(origin("watch") | report, indent=1) + "\n")
         console.print(config.json)
     return 1 if any(r.expected and r.warned is None for r in rows) else 0
