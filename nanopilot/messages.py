@@ -6,6 +6,7 @@ left turn positive (ISO 8855). Map frame: local east-north-up metres. Image fram
 the sensor, never the time somebody read it. A `_std` is one standard deviation.
 
 A message checks itself once, when it is made, and is immutable after: arrays are made read-only.
+Longer than other files, as every message stands here: what one stage may say to another is read in one place.
 """
 
 from __future__ import annotations

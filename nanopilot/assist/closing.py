@@ -9,11 +9,12 @@ An acceleration of the other that is surely a braking shortens the time to colli
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp, hypot, inf, log, sqrt
+from math import hypot, inf, log, sqrt
 from types import MappingProxyType
 
 import numpy as np
 
+from nanopilot.assist.rate import Rate, begun, corrected
 from nanopilot.messages import CameraModel, Percept, Track, VehicleModel, World
 
 
@@ -35,19 +36,6 @@ class ClosingConfig:
 
 
 @dataclass(frozen=True)
-class Growth:
-    """A Kalman filter of a box's log height and its rate."""
-
-    log_height: float
-    rate: float
-    p00: float
-    p01: float
-    p11: float
-    first: float
-    t: float
-
-
-@dataclass(frozen=True)
 class Closing:
     gap: float  # m from our front bumper to its near end
     speed: float  # m/s, closing positive
@@ -57,7 +45,7 @@ class Closing:
     ttc_std: float
 
 
-Growths = MappingProxyType[int, Growth]
+Growths = MappingProxyType[int, Rate]  # of a box's log height, by track
 
 
 def nobody() -> Growths:
@@ -75,11 +63,16 @@ def grown(growths: Growths, world: World, percept: Percept | None, camera: Camer
         if box is not None:
             height = float(box[3] - box[1])
             r = config.box_std**2 + (config.box_angle * camera.fy / height) ** 2
-            kept[track.id] = _filtered(growths.get(track.id), world.t, log(height), r, config)
+            last = kept.get(track.id)
+            kept[track.id] = (
+                begun(log(height), r, 1.0, world.t)
+                if last is None
+                else corrected(last, log(height), r, world.t, config.growth, config.memory, closing=True)
+            )
     return MappingProxyType(kept)
 
 
-def closing(track: Track, growth: Growth | None, world: World, vehicle: VehicleModel, config: ClosingConfig) -> Closing:
+def closing(track: Track, growth: Rate | None, world: World, vehicle: VehicleModel, config: ClosingConfig) -> Closing:
     """How the track comes closer along vehicle x. Turned-aside objects count with their extent along x."""
     c, s = abs(float(np.cos(track.yaw))), abs(float(np.sin(track.yaw)))
     half = (c * track.length + s * track.width) / 2
@@ -108,21 +101,3 @@ def _box_of(track: Track, percept: Percept, config: ClosingConfig) -> np.ndarray
     if best is None or distance > config.match or best.distance < config.near:
         return None
     return best.box if best.box[3] - best.box[1] > 1.0 else None
-
-
-def _filtered(g: Growth | None, t: float, z: float, r: float, config: ClosingConfig) -> Growth:
-    if g is None or t - g.t > config.forget:
-        return Growth(z, 0.0, r, 0.0, 1.0, t, t)
-    dt = t - g.t
-    if dt <= 0:
-        return g
-    q, bend = config.growth**2, 1 + 2 * dt * max(g.rate, 0.0)  # at constant closing speed the rate grows by its own square
-    rate = g.rate + dt * max(g.rate, 0.0) ** 2
-    p00 = g.p00 + 2 * dt * g.p01 + dt * dt * g.p11 + q * dt**3 / 3
-    p01 = bend * (g.p01 + dt * g.p11) + q * dt**2 / 2
-    p11 = bend**2 * g.p11 + q * dt
-    r = r / (1 - exp(-dt / config.memory))  # neighbouring frames share their errors
-    k0, k1 = p00 / (p00 + r), p01 / (p00 + r)
-    innovation = z - (g.log_height + dt * g.rate)
-    return Growth(g.log_height + dt * g.rate + k0 * innovation, rate + k1 * innovation,
-                  (1 - k0) * p00, (1 - k0) * p01, p11 - k1 * p01, g.first, t)  # fmt: skip

@@ -9,11 +9,12 @@ warn as the market does, half a second before crossing.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp, sqrt
+from math import sqrt
 
 import numpy as np
 
 from nanopilot.assist.latch import Latch, latched
+from nanopilot.assist.rate import Rate, begun, corrected
 from nanopilot.messages import PATH_ARC, CarState, Curve, VehicleModel, Warning, WarningKind, WarningLevel, World, speed_known
 
 LEFT, RIGHT = -1, 1
@@ -42,21 +43,8 @@ class LaneConfig:
 
 
 @dataclass(frozen=True)
-class Edge:
-    """Distance (m, positive inside) from our outer wheel edge to a line's inner edge and its rate (m/s), with covariance."""
-
-    distance: float
-    rate: float
-    p00: float
-    p01: float
-    p11: float
-    first: float
-    t: float
-
-
-@dataclass(frozen=True)
 class LaneState:
-    edges: tuple[Edge | None, Edge | None] = (None, None)  # left, right
+    edges: tuple[Rate | None, Rate | None] = (None, None)  # left, right: m of our wheels inside the line
     latches: tuple[Latch, Latch] = (Latch(), Latch())
     ready: tuple[bool, bool] = (False, False)  # back inside since the last warning
     armed: bool = False
@@ -72,38 +60,38 @@ def lane_departure(
     for k, (side, curve) in enumerate(((LEFT, world.left), (RIGHT, world.right))):
         edge = edges[k] = _followed(edges[k], curve, side, world.t, vehicle, config)
         earliest = _earliest(edge, config)
-        if edge is None or edge.distance > earliest:
+        if edge is None or edge.value > earliest:
             ready[k] = edge is not None
         now = edge is not None and armed and edge.t == world.t and edge.t - edge.first >= config.settled
-        departing = now and -edge.rate >= config.least_rate and edge.distance >= config.latest
-        wanted = departing and (ready[k] or latches[k].level > 0) and edge.distance <= min(_line(edge, side, car, config), earliest)
+        departing = now and -edge.rate >= config.least_rate and edge.value >= config.latest
+        wanted = departing and (ready[k] or latches[k].level > 0) and edge.value <= min(_line(edge, side, car, config), earliest)
         latches[k] = latched(latches[k], world.t, int(wanted), config.confirm, config.hold)
         if latches[k].level and edge is not None:
             ready[k] = False
             name = "left" if side == LEFT else "right"
-            where = f"{edge.distance:.2f} m inside" if edge.distance > 0 else f"{-edge.distance:.2f} m beyond"
+            where = f"{edge.value:.2f} m inside" if edge.value > 0 else f"{-edge.value:.2f} m beyond"
             reason = f"{where} the {name} line, {max(-edge.rate, 0.0):.1f} m/s towards it"
             limit = _line(edge, side, car, config)
-            warnings.append(Warning(world.t, WarningKind.LANE_DEPARTURE, WarningLevel.MEDIUM, edge.distance, sqrt(edge.p00), limit, "m",
+            warnings.append(Warning(world.t, WarningKind.LANE_DEPARTURE, WarningLevel.MEDIUM, edge.value, sqrt(edge.p00), limit, "m",
                                     reason, side))  # fmt: skip
     return LaneState((edges[0], edges[1]), (latches[0], latches[1]), (ready[0], ready[1]), armed), tuple(warnings)
 
 
-def _earliest(edge: Edge | None, config: LaneConfig) -> float:
+def _earliest(edge: Rate | None, config: LaneConfig) -> float:
     """ISO 17361's earliest warning line, m inside."""
     if edge is None:
         return config.earliest[0]
     return min(max(config.earliest_time * -edge.rate, config.earliest[0]), config.earliest[1])
 
 
-def _line(edge: Edge, side: int, car: CarState, config: LaneConfig) -> float:
+def _line(edge: Rate, side: int, car: CarState, config: LaneConfig) -> float:
     """Where we warn, m inside."""
     curvature = car.yaw_rate / max(car.speed, config.off_speed)
     inner = curvature * -side > 1 / config.inner_radius  # a left curve's inner line is the left one
     return config.inner_distance if inner else config.ahead * max(-edge.rate, 0.0)
 
 
-def _followed(edge: Edge | None, curve: Curve | None, side: int, t: float, vehicle: VehicleModel, config: LaneConfig) -> Edge | None:
+def _followed(edge: Rate | None, curve: Curve | None, side: int, t: float, vehicle: VehicleModel, config: LaneConfig) -> Rate | None:
     """The filter after one step; a line unseen for a second is forgotten."""
     at = vehicle.wheelbase  # front axle
     std = np.inf if curve is None else float(np.interp(at, PATH_ARC, curve.std))
@@ -111,16 +99,6 @@ def _followed(edge: Edge | None, curve: Curve | None, side: int, t: float, vehic
         return edge if edge is not None and t - edge.t < 1.0 else None
     y = float(np.interp(at, curve.points[:, 0], curve.points[:, 1]))
     z = -side * y - vehicle.width / 2 - config.paint
-    if edge is None or abs(z - edge.distance) > config.jump:
-        return Edge(z, 0.0, std**2, 0.0, 0.5**2, t, t)
-    dt = t - edge.t
-    if dt <= 0:
-        return edge
-    q = config.drift**2
-    p00 = edge.p00 + 2 * dt * edge.p01 + dt * dt * edge.p11 + q * dt**3 / 3
-    p01, p11 = edge.p01 + dt * edge.p11 + q * dt**2 / 2, edge.p11 + q * dt
-    r = std**2 / (1 - exp(-dt / config.memory))
-    k0, k1 = p00 / (p00 + r), p01 / (p00 + r)
-    predicted = edge.distance + dt * edge.rate
-    return Edge(predicted + k0 * (z - predicted), edge.rate + k1 * (z - predicted), (1 - k0) * p00, (1 - k0) * p01, p11 - k1 * p01,
-                edge.first, t)  # fmt: skip
+    if edge is None or abs(z - edge.value) > config.jump:
+        return begun(z, std**2, 0.5, t)
+    return corrected(edge, z, std**2, t, config.drift, config.memory)

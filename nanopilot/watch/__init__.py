@@ -133,7 +133,7 @@ class Watcher:
                 image = observation.frames[0].image
                 if shown.width < camera.width:
                     image = cv2.resize(image, (shown.width, shown.height), interpolation=cv2.INTER_AREA)
-                left, right = (None if e is None or e.t < t else e.distance for e in warned.lane.edges)
+                left, right = (None if e is None or e.t < t else e.value for e in warned.lane.edges)
                 kept = replace(observation, car=car, frames=(Frame(t, shown.name, image),))
                 seconds = {"perception": perceived - start, "motion": moved - perceived, "assist": perf_counter() - moved}
                 yield Record(kept, shown, motion, calibration, percept, now, warnings, warned.how, (left, right), fault, seconds)
