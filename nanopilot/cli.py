@@ -255,7 +255,7 @@ def main(argv: list[str] | None = None) -> None:
         if argv[:1] == ["train"]:
             code = train(argv[1:])
         else:
-            code = run(tyro.cli(Command, args=argv, prog="nanopilot", config=(OmitSubcommandPrefixes,)))  # type: ignore[arg-type]
+            code = run(tyro.cli(Command, args=argv, prog="nanopilot", config=(OmitSubcommandPrefixes,)))  # type: ignore[arg-type]  # a union
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         code = 130

@@ -193,7 +193,7 @@ class Log:
 
     def write(self, topic: str, message: Message, t: float | None = None) -> None:
         """Add a message at `t` (its own time unless given). Raises LogError when the disk takes no more."""
-        t = message.t if t is None else t  # type: ignore[attr-defined]
+        t = message.t if t is None else t  # type: ignore[attr-defined]  # Message itself has no t, all that are logged do
         data = _picture(message) if isinstance(message, Frame) else to_json(message)
         ns = round(t * NS)
         try:

@@ -79,5 +79,5 @@ def _front(messages: dict[str, object]) -> tuple[Frame | None, CameraModel | Non
     """The first camera's picture and model."""
     for topic, message in messages.items():
         if isinstance(message, Frame):
-            return message, messages.get(f"{topic}/model")  # type: ignore[return-value]
+            return message, messages.get(f"{topic}/model")  # type: ignore[return-value]  # a model topic holds a CameraModel
     return None, None

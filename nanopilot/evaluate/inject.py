@@ -155,7 +155,7 @@ class FaultyEyes:
         self.body, self.network = body, Network()
         self._infer = self.network.infer
         self._held: dict[str, Array] | None = None
-        self.network.infer = self._answer  # type: ignore[method-assign, assignment]
+        self.network.infer = self._answer  # type: ignore[method-assign, assignment]  # the fault
         self._hung = False
 
     def __call__(self, frame: Frame, camera: CameraModel, route_line: Array | None, expected: Array | None = None) -> Percept:

@@ -93,7 +93,7 @@ def _draw(rng: np.random.Generator, seed: int, weather: str) -> Appearance:
 
     def tint(colour: tuple, spread: float, brightness: float) -> Colour:
         gain = between(1 - brightness, 1 + brightness)
-        return tuple(float(np.clip(c * gain * between(1 - spread, 1 + spread), 0, 1)) for c in colour)  # type: ignore[return-value]
+        return tuple(float(np.clip(c * gain * between(1 - spread, 1 + spread), 0, 1)) for c in colour)  # type: ignore[return-value]  # three in
 
     look = Appearance(
         seed=seed,

@@ -130,7 +130,7 @@ def average_gradients(network: torch.nn.Module, processes: int) -> None:
     if processes == 1:
         return
     parameters = [p for p in network.parameters() if p.grad is not None]
-    flat = torch.cat([p.grad.reshape(-1) for p in parameters])  # type: ignore[union-attr]
+    flat = torch.cat([p.grad.reshape(-1) for p in parameters])  # type: ignore[union-attr]  # None is left out above
     dist.all_reduce(flat)
     flat /= processes
     at = 0
