@@ -5,7 +5,7 @@ import { clock } from "./timeline.js";
 
 const KPH = 3.6;
 const SLOW = 1;          // m/s: below it a time gap means nothing
-const UNSURE = 2;        // m/s of standard deviation: above it our speed is not known
+const UNSURE = 2, UNSURE_SHARE = 0.12;  // m/s and share of speed: a standard deviation above both is no speed, as messages.speed_known has it
 const SHORT = 0.9;       // s: a gap below is shown in the warning's colour, guess
 const FRONT = 3.7;       // m from the rear axle to the bumper, when the log does not tell
 const SHOWN = 2;         // s that a warning stays at least
@@ -22,16 +22,17 @@ export const loud = (event) => event.severity === "critical" || event.severity =
 export function drawInstruments({ messages }) {
   const car = messages["/car"], world = messages["/world"], plan = messages["/plan"], safe = messages["/safe"];
   const motion = messages["/motion"], lens = messages["/calibration"];  // where nobody but the camera tells them
-  const speed = ((motion ?? car)?.speed_std ?? 0) > UNSURE ? undefined : motion?.speed ?? car?.speed ?? world?.speed;
+  const told = motion ?? car;
+  const speed = (told?.speed_std ?? 0) < Math.max(UNSURE, UNSURE_SHARE * (told?.speed ?? 0)) ? told?.speed ?? world?.speed : undefined;
   say("speed", speed === undefined ? "–" : `${Math.round(Math.abs(speed) * KPH)}`);
-  say("limit", world?.speed_limit ? `${Math.round(world.speed_limit * KPH)}` : "–");
+  const routed = points(world?.route_line).length > 0;  // navigation alone tells turns and a limit
+  say("limit", routed && world.speed_limit ? `${Math.round(world.speed_limit * KPH)}` : "–");
   gap(world, plan, messages["/vehicle"], speed);
   say("who", safe ? safe.engaged ? "Pilot drives" : "Driver drives" : lens ? "Driver drives, watched" : "Driving");
   const [what, why] = doing(plan, messages["/step"]?.fault, lens, motion);
   say("behaviour", what);
   say("reason", safe?.reasons?.length ? `safety: ${safe.reasons.join(", ")}` : why);
   $("reason").classList.toggle("checked", Boolean(safe?.reasons?.length));
-  const routed = points(world?.route_line).length > 0;
   say("turn", routed ? TURNS[world.next_turn] ?? world.next_turn : "–");
   say("turn-note", routed ? `in ${Math.round(Math.max(0, world.next_turn_distance))} m` : "");
   say("goal", routed ? `${Math.round(Math.max(0, world.goal_distance))} m to go` : "Next");
