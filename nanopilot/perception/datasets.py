@@ -69,6 +69,7 @@ class RealFrame:
     camera: CameraModel
     trained: bool  # training may have seen it
     scene: Path | None = None  # PNG of class numbers
+    said: Path | None = None  # PNG of our scene classes, as a teacher sees them
     objects: Path | None = None  # KITTI text
     lanes: Path | None = None  # PNG, 0 or the number of the line
     usable: bool = True  # False: no road to be seen, the network should say so

@@ -1,4 +1,4 @@
-"""From nothing to the committed network, one command: frames, teachers' labels, two runs of training, int8. `nanopilot train everything`
+"""From nothing to the committed network, one command: frames, teachers, two runs of training, int8. `nanopilot train everything`
 
 In: nothing; with NANOPILOT_DATA (docs/data.md) real pictures join. Out: OUT/perception-int8.onnx, which perception/weights holds a copy of,
 and OUT/held-in/perception.onnx, which has not seen the real pictures kept out for tuning: only that one may be judged on them.
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
-from nanopilot.train import frames, label, perception, quantise
+from nanopilot.train import frames, label, perception, quantise, scenes, signals
 
 CLIPS = ("ll_solidWhiteRight.mp4", "vd_test_small2.mp4")
 EVERY = 6  # frames of a clip: neighbours teach the same
@@ -59,7 +59,14 @@ def main(config: EverythingConfig) -> None:
             label.main(label.LabelConfig(config.data / "clips" / clip, every=EVERY))
         done("labels")
 
-    shares = {"real": config.real if real else 0.0, "bfloat16": has_bfloat16(), "batch": 32}
+        scenes.main(scenes.ScenesConfig(out=config.out / "scenes", bfloat16=has_bfloat16()))
+        done("teacher of scenes")
+
+        if not (reader := config.out / "signals.onnx").exists():
+            signals.main(signals.SignalsConfig(data=config.data, out=reader, passes=20, threads=1))
+        done("reader of signs and lights")
+
+    shares = {"real": config.real if real else 0.0, "scenes": scenes.SCENES, "bfloat16": has_bfloat16(), "batch": 32}
     first, second = config.out / "held-in", config.out / "final"
     perception.main(perception.TrainConfig(out=first, steps=config.steps, rate=3e-3, warmup=300, seed=config.seed, **shares))
     done("first run")

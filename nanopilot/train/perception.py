@@ -71,6 +71,7 @@ class TrainConfig:
     start: Path | None = None  # a checkpoint whose weights, as far as they fit, a new run begins from
     real: float = 0.0  # share of real pictures in a batch; needs NANOPILOT_DATA
     final: bool = False  # train on the real pictures held out for tuning, too
+    scenes: Path | None = None  # what train.scenes wrote about real pictures
     network: NetworkConfig = field(default_factory=NetworkConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
@@ -102,7 +103,7 @@ def batches(config: TrainConfig, rank: int, start: int) -> Iterator[tuple[Tensor
 
 def real_pictures(config: TrainConfig) -> list[Taught]:
     """Those this run trains on; TuSimple's never."""
-    pairs = real.pairs(DATA, LABELS, "all" if config.final else "train") if config.real else []
+    pairs = real.pairs(DATA, LABELS, "all" if config.final else "train", config.scenes) if config.real else []
     return [(frame, said) for frame, said in pairs if frame.set != "tusimple"]
 
 

