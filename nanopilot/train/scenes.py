@@ -106,6 +106,8 @@ class Teacher(nn.Module):
         self.laterals = nn.ModuleList(nn.Conv2d(channels, NECK, 1) for channels in TAPS.values())
         self.mix = nn.ModuleList(nn.Sequential(nn.Conv2d(NECK, NECK, 3, 1, 1, bias=False), nn.BatchNorm2d(NECK), nn.ReLU()) for _ in (8, 4))
         self.scene = nn.Sequential(nn.Dropout2d(0.1), nn.Conv2d(NECK, len(SceneClass.NAMES), 1))
+        for block in self._blocks:
+            block._depthwise_conv.requires_grad_(False)  # their gradients take most of a step's time on a CPU, the 1x1 ones learn enough
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k h4 w4"]:
         """Logits of scene classes at a quarter of the size, which must be multiples of 32."""
@@ -124,7 +126,8 @@ class Teacher(nn.Module):
 
     def pretrained(self) -> list[nn.Parameter]:
         """What ImageNet taught and training goes on with."""
-        return [p for block in self._blocks[self.last[FROZEN - 1] + 1 :] for p in block.parameters()]
+        blocks = self._blocks[self.last[FROZEN - 1] + 1 :]
+        return [p for block in blocks for name, p in block.named_parameters() if not name.startswith("_depthwise_conv")]
 
     def train(self, mode: bool = True) -> Teacher:
         """Batches are too small and pictures too alike for statistics of their own: ImageNet's stay."""

@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
-from nanopilot.train import everything  # noqa: E402
+from nanopilot.train import everything
 
 
 def calls(monkeypatch: pytest.MonkeyPatch, config: everything.EverythingConfig) -> list:

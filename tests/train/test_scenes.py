@@ -36,7 +36,7 @@ def test_frozen_stages_get_no_gradient_and_the_others_do() -> None:
     teacher = scenes.Teacher().train()
     teacher(torch.randn(1, 3, 64, 64)).square().mean().backward()
     assert all(p.grad is None for k in range(3) for p in teacher._blocks[k].parameters()) and teacher._conv_stem.weight.grad is None
-    assert all(p.grad is not None for p in teacher.pretrained())
+    assert all(p.grad is not None for p in teacher.pretrained()) and teacher._blocks[9]._depthwise_conv.weight.grad is None
     assert not teacher._blocks[5]._bn0.training, "ImageNet's statistics stay"
 
 
