@@ -2,7 +2,8 @@
 
 One or more processes (one core each) hold the same network; each takes its share of a batch, gradients are averaged (synchronous
 data-parallel SGD). AdamW, linear warm-up and cosine decay, an exponential moving average of the weights is what gets exported.
-A checkpoint and an ONNX file are written every few minutes and after each epoch; started again with the same --out, it goes on from there.
+A checkpoint and an ONNX file are written every few minutes and at the end; started again with the same --out, it goes on from there.
+Losses and figures go to OUT/tensorboard and OUT/metrics.jsonl.
 The frame folder is read anew at each epoch, so frames may still be being drawn.
 The exported file carries the names of the real pictures it was trained on, so that nobody judges it on them.
 Run: python -m nanopilot.train.frames, then python -m nanopilot.train.perception --hours 1
@@ -26,6 +27,8 @@ import cv2
 import numpy as np
 import torch
 import torch.distributed as dist
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from tensorboardX import SummaryWriter
 from torch import Tensor
 
 from nanopilot.geometry import model_camera
@@ -257,6 +260,10 @@ def train(rank: int, config: TrainConfig) -> None:
     begin = saved = monotonic()
     running: dict[str, float] = {}
     network.train()
+    curves = SummaryWriter(str(config.out / "tensorboard"), purge_step=step) if rank == 0 else None
+    bar = Progress(TextColumn("steps"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), disable=rank > 0)
+    task = bar.add_task("steps", total=config.steps, completed=step)
+    bar.start()
     for images, labels in batches(config, rank, step):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, config)
@@ -278,17 +285,24 @@ def train(rank: int, config: TrainConfig) -> None:
         if rank == 0:
             for name, value in losses.items():
                 running[name] = running.get(name, float(value.detach())) * 0.95 + float(value.detach()) * 0.05
+            bar.update(task, completed=step)
             if step % PRINT_EVERY == 0:
                 text = " ".join(f"{name} {value:.3f}" for name, value in running.items())
                 print(f"step {step} {before + seconds:.0f} s lr {learning_rate(step, config):.5f} | {text}", flush=True)
+                for name, value in running.items():
+                    curves.add_scalar(f"loss/{name}", value, step)
             if stop or monotonic() - saved > SAVE_EVERY:
                 saved = monotonic()
                 save(config, step, before + seconds, network, average, optimiser)
                 report = evaluate(average, config.frames / "tune", config.tune_frames if stop else 120)
                 print(f"tune at step {step}: {' '.join(f'{name} {value:.3f}' for name, value in report.items())}", flush=True)
+                for name, value in report.items():
+                    curves.add_scalar(f"tune/{name}", value, step)
+                curves.flush()
                 with (config.out / "metrics.jsonl").open("a") as file:
                     file.write(json.dumps({"step": step, "seconds": before + seconds} | report) + "\n")
         if stop:
+            bar.stop()
             return
 
 
