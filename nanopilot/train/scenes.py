@@ -205,8 +205,8 @@ def train(config: ScenesConfig) -> Teacher:
     return teacher.eval()
 
 
-def look(teacher: Teacher, frame: RealFrame) -> UInt8[Array, "h w"]:
-    """Scene classes of a picture at its camera's size: mean probability over ZOOMS and mirrors, unsure below SURE."""
+def look(teacher: nn.Module, frame: RealFrame, sure: float = SURE) -> UInt8[Array, "h w"]:
+    """Scene classes of a picture at its camera's size: mean probability over ZOOMS and mirrors, "not sure" below `sure`."""
     picture, total = real.read(frame), np.zeros((len(SceneClass.NAMES), frame.camera.height, frame.camera.width), np.float32)
     size = (frame.camera.width, frame.camera.height)
     for zoom in ZOOMS:
@@ -232,7 +232,7 @@ def look(teacher: Teacher, frame: RealFrame) -> UInt8[Array, "h w"]:
     total[SceneClass.MARKING] = 0
     best = total.argmax(0).astype(np.uint8)
     best[best == SceneClass.ROAD] = ANY_ROAD
-    return np.where(total.max(0) > SURE, best, SceneClass.IGNORE).astype(np.uint8)
+    return np.where(total.max(0) > sure, best, SceneClass.IGNORE).astype(np.uint8)
 
 
 def write(teacher: Teacher, frames: Iterable[RealFrame], out: Path) -> int:
