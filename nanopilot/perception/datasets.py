@@ -54,6 +54,7 @@ CAMERAS = {
         1280, 720, focal=1000.0, horizon=248.0, mounted=1.55
     ),  # horizon and height from lanes of 3.66 m; focal length a guess
     "nuscenes_unlabelled": Camera(960, 540, focal=760.0, horizon=255.0, mounted=1.5),  # 1266 px at 1600x900 (Caesar et al. 2020)
+    "kitti_odometry": Camera(1226, 370, focal=707.1, horizon=183.1, mounted=KITTI_HEIGHT),  # its calib.txt
     "ll_solidWhiteRight": Camera(960, 540, focal=843.0, horizon=302.0),  # taken for the chessboards' camera, horizon by eye
     "vd_test_small2": Camera(1280, 720, focal=1124.0, horizon=408.0),  # calibrated by the chessboards, horizon by eye
 }

@@ -14,8 +14,10 @@ from time import monotonic
 
 from nanopilot.train import frames, label, perception, quantise, scenes, signals
 
-CLIPS = ("ll_solidWhiteRight.mp4", "vd_test_small2.mp4")
-EVERY = 6  # frames of a clip: neighbours teach the same
+TAUGHT = {  # what the teachers of boxes and lines look at, and every so many-th picture: neighbours teach the same
+    "nuscenes_unlabelled": 1, "camvid/train/images": 1, "rural_road/train/images": 4, "kitti_odometry/sequence_1/image_l": 3,
+    "clips/ll_solidWhiteRight.mp4": 6, "clips/vd_test_small2.mp4": 6,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,8 @@ def main(config: EverythingConfig) -> None:
 
     real = config.data.is_dir()
     if real:
-        for folder in ("nuscenes_unlabelled", "camvid/train/images"):
-            label.main(label.LabelConfig(config.data / folder))
-        for clip in CLIPS:
-            label.main(label.LabelConfig(config.data / "clips" / clip, every=EVERY))
+        for source, every in TAUGHT.items():
+            label.main(label.LabelConfig(config.data / source, every=every))
         done("labels")
 
         scenes.main(scenes.ScenesConfig(out=config.out / "scenes", bfloat16=has_bfloat16()))

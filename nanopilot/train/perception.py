@@ -45,8 +45,14 @@ from nanopilot.train.network import Exported, NetworkConfig, PerceptionNetwork, 
 DATA = Path(os.environ.get("NANOPILOT_DATA", "../shared/data"))
 LABELS = Path("~/.cache/nanopilot/labels").expanduser()  # what `nanopilot train label` wrote about real pictures
 Taught = tuple[real.RealFrame, Path | None]  # a real picture and what teachers said of it
-SHARES = {"camvid": 4.0, "rural_road": 2.0, "kitti_object": 1.5, "not_road": 0.15}  # how often a set is looked at; only CamVid labels all
-TAUGHT_SHARE = 1.0  # of each set that teachers alone have labelled
+SHARES = {
+    "camvid": 4.0,
+    "rural_road": 2.0,
+    "kitti_object": 1.5,
+    "not_road": 0.15,
+    "nuscenes_unlabelled": 2.5,
+}  # how often a set is looked at
+TAUGHT_SHARE = 0.8  # of every other set that teachers alone have labelled
 PRINT_EVERY = 50  # steps
 SAVE_EVERY = 240.0  # s
 BIG_WEIGHT = 1000  # numbers

@@ -26,7 +26,7 @@ def test_without_real_pictures_the_simulator_alone_teaches(monkeypatch: pytest.M
 
 def test_each_step_begins_from_what_the_one_before_it_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     *before, scenes, signals, first, second, quantise = calls(monkeypatch, everything.EverythingConfig(data=tmp_path, out=tmp_path / "out"))
-    assert [type(c).__name__ for c in before] == ["FramesConfig"] * 2 + ["LabelConfig"] * 4
+    assert [type(c).__name__ for c in before] == ["FramesConfig"] * 2 + ["LabelConfig"] * 6
     assert not first.final and first.start is None and first.real > 0 and first.scenes == scenes.labels
     assert second.final and second.start == first.out / "checkpoint.pt" and second.out != first.out and second.seed != first.seed
     assert quantise.weights == second.out / "perception.onnx" and signals.out.parent == quantise.out.parent
