@@ -13,6 +13,7 @@ from nanopilot.evaluate import real_metrics as m
 from nanopilot.messages import SceneClass
 from nanopilot.perception.datasets import CAMVID_CLASSES, find, read_mask
 from nanopilot.perception.labels import ANY_ROAD
+from nanopilot.train.everything import has_bfloat16
 from nanopilot.train.perception import DATA
 from nanopilot.train.scenes import Teacher, look
 
@@ -23,7 +24,8 @@ torch.set_num_threads(1)
 frames = [f for f in find(DATA, "tune") if f.set == "camvid"][:: int(sys.argv[2]) if len(sys.argv) > 2 else 1]
 tables, groups = [], []
 for frame in frames:
-    said = look(teacher, frame, sure=0.0)
+    with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16()):
+        said = look(teacher, frame, sure=0.0)
     label = read_mask(Path(frame.scene))
     rows, columns = (np.arange(n) * s // n for n, s in zip(label.shape, said.shape, strict=True))
     seen = said[rows[:, None], columns[None]]

@@ -43,7 +43,7 @@ TAPS = {1: 24, 2: 40, 4: 112, 6: 320}  # stages whose outputs are the last at 1/
 FROZEN = 2  # stages that stay as ImageNet left them: edges and textures are the same everywhere, and most of the time goes there
 NECK = 80
 MEAN, STD = 127.0, 128.0  # grey levels, of Lite's ImageNet training
-ZOOMS = (1.0, 1.5)  # sizes a picture is looked at in, of the model camera's; each also mirrored
+ZOOM = 1.25  # size a picture is looked at in, of the model camera's; as it is and mirrored
 SURE = 0.6  # least probability that is written down
 ROAD = (SceneClass.ROAD, SceneClass.MARKING)
 
@@ -54,7 +54,7 @@ class ScenesConfig:
 
     out: Path = Path("out/scenes")
     labels: Path = SCENES
-    steps: int = 1500
+    steps: int = 1000
     batch: int = 8
     rate: float = 1e-3  # of the new layers; a third of it for the pretrained ones
     weight_decay: float = 0.02
@@ -206,33 +206,23 @@ def train(config: ScenesConfig) -> Teacher:
 
 
 def look(teacher: nn.Module, frame: RealFrame, sure: float = SURE) -> UInt8[Array, "h w"]:
-    """Scene classes of a picture at its camera's size: mean probability over ZOOMS and mirrors, "not sure" below `sure`."""
-    picture, total = real.read(frame), np.zeros((len(SceneClass.NAMES), frame.camera.height, frame.camera.width), np.float32)
+    """Scene classes of a picture at its camera's size: mean probability of it and its mirror image, "not sure" below `sure`."""
+    whole = canonical(frame.camera)
+    height, width = (32 * round(ZOOM * n / 32) for n in (MODEL_HEIGHT, max(MODEL_WIDTH, whole.width)))
+    middle = ZOOM * (whole.cx - whole.width / 2) + width / 2
+    seen = replace(whole, width=width, height=height, fx=ZOOM * whole.fx, fy=ZOOM * whole.fy, cx=middle, cy=ZOOM * whole.cy)
+    homography = image_from_image(seen, frame.camera)
+    image = cv2.warpPerspective(real.read(frame), homography, (width, height), flags=cv2.INTER_AREA)
+    with torch.no_grad():
+        both = teacher(normalise(np.stack([image, image[:, ::-1]]))).float().softmax(1)
+        chance = F.interpolate((both[:1] + both[1:].flip(-1)) / 2, (height, width), mode="bilinear")[0].numpy()
     size = (frame.camera.width, frame.camera.height)
-    for zoom in ZOOMS:
-        seen = canonical(frame.camera)
-        height, width = (32 * round(zoom * n / 32) for n in (MODEL_HEIGHT, max(MODEL_WIDTH, seen.width)))
-        seen = replace(
-            seen,
-            width=width,
-            height=height,
-            fx=zoom * seen.fx,
-            fy=zoom * seen.fy,
-            cx=zoom * (seen.cx - seen.width / 2) + width / 2,
-            cy=zoom * seen.cy,
-        )
-        homography = image_from_image(seen, frame.camera)
-        image = cv2.warpPerspective(picture, homography, (width, height), flags=cv2.INTER_AREA)
-        with torch.no_grad():
-            both = teacher(normalise(np.stack([image, image[:, ::-1]]))).softmax(1)
-            chance = F.interpolate((both[:1] + both[1:].flip(-1)) / 2, (height, width), mode="bilinear")[0].permute(1, 2, 0).numpy()
-        layers = [cv2.warpPerspective(np.ascontiguousarray(c), np.linalg.inv(homography), size) for c in chance.transpose(2, 0, 1)]
-        total += np.stack(layers) / len(ZOOMS)
-    total[SceneClass.ROAD] += total[SceneClass.MARKING]
-    total[SceneClass.MARKING] = 0
-    best = total.argmax(0).astype(np.uint8)
+    layers = np.stack([cv2.warpPerspective(c, np.linalg.inv(homography), size) for c in chance])  # (k, h, w)
+    layers[SceneClass.ROAD] += layers[SceneClass.MARKING]
+    layers[SceneClass.MARKING] = 0
+    best = layers.argmax(0).astype(np.uint8)
     best[best == SceneClass.ROAD] = ANY_ROAD
-    return np.where(total.max(0) > sure, best, SceneClass.IGNORE).astype(np.uint8)
+    return np.where(layers.max(0) > sure, best, SceneClass.IGNORE).astype(np.uint8)
 
 
 def write(teacher: Teacher, frames: Iterable[RealFrame], out: Path) -> int:
@@ -254,7 +244,8 @@ def main(config: ScenesConfig) -> None:
     cv2.setNumThreads(1)
     teacher = train(config)
     frames = [f for f, _ in real.pairs(DATA, LABELS, "all") if f.usable and f.set not in ("camvid", "tusimple")]
-    print(f"scene teacher: {write(teacher, frames, config.labels)} pictures labelled in {config.labels}", flush=True)
+    with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
+        print(f"scene teacher: {write(teacher, frames, config.labels)} pictures labelled in {config.labels}", flush=True)
 
 
 if __name__ == "__main__":

@@ -15,12 +15,10 @@ from nanopilot.train import scenes  # noqa: E402
 from nanopilot.train.real import fuller  # noqa: E402
 
 
-@pytest.mark.parametrize("size", [32, 33, 64])
+@pytest.mark.parametrize("size", [32, 64])
 @pytest.mark.parametrize("kernel", [3, 5])
 @pytest.mark.parametrize("stride", [1, 2])
 def test_padding_gives_the_size_tensorflow_calls_same(size: int, kernel: int, stride: int) -> None:
-    if stride == 2 and size % 2:
-        pytest.skip("pictures have multiples of 32")
     same = -(-size // stride)
     x = scenes.padded(torch.zeros(1, 1, size, size), kernel, stride)
     assert (x.shape[-1] - kernel) // stride + 1 == same
