@@ -10,6 +10,7 @@ Run: python -m nanopilot.train.scenes
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -169,7 +170,7 @@ def train(config: ScenesConfig) -> Teacher:
     )
 
     def rate(step: int) -> float:
-        return min((step + 1) / config.warmup, 0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * min(step / config.steps, 1))))
+        return min((step + 1) / config.warmup, 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(step / config.steps, 1))))
 
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, rate)
     step, path = 0, config.out / "checkpoint.pt"
