@@ -46,7 +46,7 @@ NECK = 80
 MEAN, STD = 127.0, 128.0  # grey levels, of Lite's ImageNet training
 ZOOM = 1.25  # size a picture is looked at in, of the model camera's; as it is and mirrored
 SURE = 0.6  # least probability that is written down
-ROAD = (SceneClass.ROAD, SceneClass.MARKING)
+KEEP_EVERY = 100  # steps between checkpoints
 
 
 @dataclass(frozen=True)
@@ -186,6 +186,7 @@ def train(config: ScenesConfig) -> Teacher:
     begin, running = monotonic(), 0.0
     teacher.train()
     while step < config.steps:
+        torch.manual_seed(config.seed + step)  # dropout's
         rng = np.random.default_rng([config.seed, step])
         pairs = [augment(*real.sample(pick(sets, rng)[0], rng), rng, colours) for _ in range(config.batch)]
         label = torch.from_numpy(np.stack([fields["scene"] for _, fields in pairs]))
@@ -200,7 +201,7 @@ def train(config: ScenesConfig) -> Teacher:
         running += 0.05 * (loss.item() - running) if step > 1 else loss.item()
         if step % 50 == 0:
             print(f"scene teacher: step {step} of {config.steps}, {monotonic() - begin:.0f} s, loss {running:.3f}", flush=True)
-        if step % 200 == 0 or step == config.steps:
+        if step % KEEP_EVERY == 0 or step == config.steps:
             state = {"teacher": teacher.state_dict(), "optimiser": optimiser.state_dict(), "schedule": schedule.state_dict(), "step": step}
             save(path, state)
     return teacher.eval()

