@@ -1,17 +1,20 @@
 """Frames a second of nanopilot's CPU camera, and of MetaDrive's own OpenGL camera in the same run where it can be made.
 
-In: nothing but options. Out: one line a camera and size. One thread; first frames (compilation, painting) are not timed.
+In: nothing but options. Out: one line a camera and size, and --json FILE. One thread; first frames (compilation, painting) are not timed.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
 
+from nanopilot.evaluate.suite import origin
 from nanopilot.geometry import model_camera
 from nanopilot.messages import CameraModel
 from nanopilot.sim import demo
@@ -35,14 +38,15 @@ def resized(camera: CameraModel, width: int, height: int) -> CameraModel:
     )
 
 
-def report(spent: list[tuple[float, float]]) -> str:
+def report(name: str, spent: list[tuple[float, float]], summary: dict[str, float]) -> str:
     """Frames a second by the clock and by the thread's own CPU time: they differ when the machine is busy with other things."""
     wall, cpu = np.array(spent).T
+    summary |= {f"{name}_fps": 1 / wall.mean(), f"{name}_fps_by_cpu_time": 1 / cpu.mean(), f"{name}_p99_ms": np.percentile(wall, 99) * 1e3}
     return f"{1 / wall.mean():6.1f} frames/s (by CPU time {1 / cpu.mean():6.1f}), p99 {np.percentile(wall, 99) * 1e3:5.1f} ms"
 
 
-def time_cpu(look: Appearance, width: int, height: int, frames: int, labels: bool) -> str:
-    """Along the demo road; `report` of its frames' times."""
+def time_cpu(name: str, look: Appearance, width: int, height: int, frames: int, labels: bool, summary: dict[str, float]) -> str:
+    """Along the demo road."""
     static = demo.static_scene(1)
     camera, lens = CpuCamera(static, look), resized(model_camera(), width, height)
     spent = []
@@ -54,10 +58,10 @@ def time_cpu(look: Appearance, width: int, height: int, frames: int, labels: boo
         camera.render(scene, lens, (float(x), float(y), 0.0), labels=labels, speed=8.0)
         if n >= 0:
             spent.append((time.perf_counter() - start, time.thread_time() - cpu))
-    return report(spent)
+    return report(name, spent, summary)
 
 
-def time_metadrive(look: Appearance, frames: int) -> str:
+def time_metadrive(look: Appearance, frames: int, summary: dict[str, float]) -> str:
     """The CPU camera, RGB only, on a MetaDrive drive with its own traffic; the world's step is not timed."""
     from nanopilot.sim.metadrive import MetaDriveWorld, WorldConfig  # optional here: it takes seconds to start
 
@@ -72,10 +76,10 @@ def time_metadrive(look: Appearance, frames: int) -> str:
         if n >= 0:
             spent.append((time.perf_counter() - start, time.thread_time() - cpu))
     world.close()
-    return f"{report(spent)}, {len(scene.actors)} actors and {len(world.static_scene().props)} props"
+    return f"{report('cpu_metadrive_map', spent, summary)}, {len(scene.actors)} actors and {len(world.static_scene().props)} props"
 
 
-def time_opengl(frames: int) -> str:
+def time_opengl(frames: int, summary: dict[str, float]) -> str:
     """MetaDrive's own camera at 512x256, the picture only, on the same drive; says why where it can't be made."""
     try:
         from nanopilot.sim.metadrive import MetaDriveWorld, WorldConfig
@@ -100,7 +104,7 @@ def time_opengl(frames: int) -> str:
             spent.append((time.perf_counter() - start, time.thread_time() - cpu))
     camera.close()
     world.close()
-    return report(spent)
+    return report("metadrive_opengl", spent, summary)
 
 
 def main() -> None:
@@ -108,21 +112,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=200)
     parser.add_argument("--opengl", action="store_true", help="time MetaDrive's own camera too")
+    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     cv2.setNumThreads(1)
+    summary: dict[str, float] = {}
     static = demo.static_scene(1)
     print(f"scene: {len(demo.scene(static).actors)} actors, {len(static.props)} props")
     for width, height in ((512, 256), (256, 128), (640, 360), (960, 600)):
         for labels in (False, True):
-            print(
-                f"cpu {width}x{height} {'RGB and labels' if labels else 'RGB':14s}",
-                time_cpu(Appearance.clear_day(), width, height, options.frames, labels),
-            )
+            name = f"cpu_{width}x{height}{'_labels' if labels else ''}"
+            print(f"{name:32s}", time_cpu(name, Appearance.clear_day(), width, height, options.frames, labels, summary))
     for weather in WEATHERS:
-        print(f"cpu 512x256 {weather:14s}", time_cpu(Appearance.from_seed(3, weather=weather), 512, 256, options.frames, False))
-    print("cpu 512x256 on a MetaDrive map", time_metadrive(Appearance.clear_day(), options.frames))
+        look = Appearance.from_seed(3, weather=weather)
+        print(f"{weather:32s}", time_cpu(f"cpu_{weather}", look, 512, 256, options.frames, False, summary))
+    print(f"{'cpu_metadrive_map':32s}", time_metadrive(Appearance.clear_day(), options.frames, summary))
     if options.opengl:
-        print("MetaDrive's OpenGL camera 512x256", time_opengl(40))
+        print(f"{'metadrive_opengl':32s}", time_opengl(40, summary))
+    if options.json:
+        options.json.write_text(json.dumps(origin("bench_camera") | {"summary": summary}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

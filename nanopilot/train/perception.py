@@ -302,7 +302,7 @@ def train(rank: int, config: TrainConfig) -> None:
                 save(config, step, before + seconds, network, average, optimiser)
                 report = evaluate(average, config.frames / "tune", config.tune_frames if stop else 120)
                 print(f"tune at step {step}: {' '.join(f'{name} {value:.3f}' for name, value in report.items())}", flush=True)
-                for name, value in report.items():
+                for name, value in {k: v for k, v in report.items() if np.isfinite(v)}.items():
                     curves.add_scalar(f"tune/{name}", value, step)
                 curves.flush()
                 with (config.out / "metrics.jsonl").open("a") as file:
