@@ -224,6 +224,8 @@ class View:
     """Open the browser too."""
     wait: bool = False
     """Wait for a log that is not there yet."""
+    rerun: bool = False
+    """No page: write the log as a Rerun recording (.rrd) beside it (extra: rerun)."""
 
 
 @dataclass(frozen=True)
