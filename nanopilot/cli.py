@@ -181,6 +181,10 @@ class Watch:
     """Write the log."""
     video: bool = True
     """Write the film."""
+    blur: bool = False
+    """Hide faces and number plates in everything that is saved: areas where people and cars were seen; no proof of privacy."""
+    show: bool = False
+    """A page to look at while it is watched; it stays until Ctrl-C (as `nanopilot view` on the log)."""
 
 
 @dataclass(frozen=True)
@@ -220,6 +224,8 @@ class View:
     """Open the browser too."""
     wait: bool = False
     """Wait for a log that is not there yet."""
+    rerun: bool = False
+    """No page: write the log as a Rerun recording (.rrd) beside it (extra: rerun)."""
 
 
 @dataclass(frozen=True)
@@ -323,7 +329,19 @@ def watch(c: Watch) -> int:
     from nanopilot.watch import run
 
     lens = LensConfig(c.camera, c.focal, c.fov, c.height, c.pitch)
-    return run.run(run.RunConfig(c.source, c.out, lens, c.speed_csv, c.hz, c.seconds, c.log, c.video, c.refine))
+    config = run.RunConfig(c.source, c.out, lens, c.speed_csv, c.hz, c.seconds, c.log, c.video, c.refine, c.blur)
+    if not c.show:
+        return run.run(config)
+    if not c.log:
+        raise ValueError("the page shows the log: --show needs it, so leave --no-log out")
+    from nanopilot.viewer import Beside
+
+    with Beside() as page:
+        code = run.run(config, begin=page.show)
+        if code != 130:  # Ctrl-C ends both
+            with suppress(KeyboardInterrupt):
+                page.wait()
+    return code
 
 
 def calibrate(c: Calibrate) -> int:

@@ -28,6 +28,7 @@ PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm")
 RECONNECT = (0.5, 8.0)  # s, first and longest wait
 GIVE_UP = 60.0  # s without a picture until a stream counts as gone
 TIMEOUT = 5.0  # s, of one attempt to open or read a stream
+SHAPE_SLACK = 0.02  # by which width / height may change within a source, guess: encoders round sizes to 16 px
 
 
 class SourceError(ValueError):
@@ -53,9 +54,9 @@ def is_live(source: str) -> bool:
 def pictures(source: str, hz: float | None = None) -> Iterator[Picture]:
     """Every picture of the source; `hz` sets the rate of what has no clock. The first may raise SourceError, later ones SourceBroken."""
     if source.isdigit():
-        return _newest(lambda: _webcam(int(source)))
+        return _same_size(_newest(lambda: _webcam(int(source))), f"camera {source}")
     if "://" in source:
-        return _newest(lambda: _reconnecting(source))
+        return _same_size(_newest(lambda: _reconnecting(source)), source)
     path = Path(source)
     if not path.exists():
         raise SourceError(f"no such file or folder: {source}")
@@ -88,6 +89,7 @@ def _video(path: Path, hz: float | None) -> Iterator[Picture]:
             raise SourceError(f"{path} holds no video stream")
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
+        rate = stream.guessed_rate or stream.average_rate  # the average of a bare codec stream is FFmpeg's default, 25
         start: float | None = None
         last, count = -1.0, 0
         try:
@@ -96,8 +98,8 @@ def _video(path: Path, hz: float | None) -> Iterator[Picture]:
                     at = count / hz
                 elif frame.time is not None:
                     at = frame.time
-                elif stream.average_rate:
-                    at = count / float(stream.average_rate)
+                elif rate:
+                    at = count / float(rate)
                 else:
                     raise SourceError(f"{path} has neither timestamps nor a frame rate: name one with --hz")
                 start = at if start is None else start
@@ -147,12 +149,16 @@ def _log(path: Path) -> Iterator[Picture]:
 
 
 def _same_size(source: Iterator[Picture], name: str) -> Iterator[Picture]:
+    """All pictures in the first one's size: those of the same shape are scaled, another shape is another camera, and ends it."""
     size: tuple[int, ...] | None = None
     for picture in source:
         size = picture.image.shape if size is None else size
-        if picture.image.shape != size:
-            (h, w, _), (h2, w2, _) = size, picture.image.shape
+        (h, w, _), (h2, w2, _) = size, picture.image.shape
+        if abs(w2 / h2 / (w / h) - 1) > SHAPE_SLACK:
             raise SourceBroken(f"{name} changes from {w}x{h} to {w2}x{h2} after {picture.t:.2f} s: watch the parts apart")
+        if (h2, w2) != (h, w):
+            how = cv2.INTER_AREA if w2 > w else cv2.INTER_LINEAR
+            picture = picture._replace(image=cv2.resize(picture.image, (w, h), interpolation=how))
         yield picture
 
 

@@ -19,6 +19,7 @@ from threading import Event, Thread
 from nanopilot.log import LogError
 from nanopilot.viewer.index import Index
 from nanopilot.viewer.server import Server
+from nanopilot.viewer.to_rerun import export
 
 POLL = 0.2  # s between looks at a log that may grow: half of what its writer takes to fill a chunk
 
@@ -32,6 +33,7 @@ class ViewConfig:
     port: int = 8770
     open: bool = False  # the browser too
     wait: bool = False  # for a log that is not there yet
+    rerun: bool = False  # no page: write the log as a Rerun recording beside it
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
@@ -42,6 +44,10 @@ class ViewConfig:
 
 def view(config: ViewConfig, stop: Event | None = None) -> int:
     """Serve until Ctrl-C (or `stop`). Raises LogError for what is no log or an empty one, ValueError for an address that can't be had."""
+    if config.rerun:
+        out = config.log.with_suffix(".rrd")
+        print(f"{out}: {export(config.log, out)} steps")
+        return 0
     stop = stop or Event()
     index = Index(config.log)
     if not config.wait or config.log.exists():

@@ -36,6 +36,7 @@ from nanopilot.messages import (
 from nanopilot.perception import Network
 from nanopilot.perception.runtime import canonical
 from nanopilot.perception.view import in_picture, scaled
+from nanopilot.watch.blur import hidden
 from nanopilot.world import mounting, odometry
 
 Array = np.ndarray
@@ -47,6 +48,7 @@ class WatchConfig:
     refine: bool = True  # find the camera's pitch and yaw on the way
     reach: float = 62.0  # m in the model camera: the network's distances were learnt to 60 m, farther ones come out as 60 to 80
     width: int = 960  # px, of the pictures that are kept; the network sees the full ones
+    blur: bool = False  # hide faces and number plates in the pictures that are kept
     world: world.Config = field(default_factory=world.Config)
     odometry: odometry.OdometryConfig = field(default_factory=odometry.OdometryConfig)
     mounting: mounting.MountingConfig = field(default_factory=mounting.MountingConfig)
@@ -133,6 +135,8 @@ class Watcher:
                 image = observation.frames[0].image
                 if shown.width < camera.width:
                     image = cv2.resize(image, (shown.width, shown.height), interpolation=cv2.INTER_AREA)
+                if c.blur:
+                    image = hidden(image, shown, None if fault else percept, now)
                 left, right = (None if e is None or e.t < t else e.value for e in warned.lane.edges)
                 kept = replace(observation, car=car, frames=(Frame(t, shown.name, image),))
                 seconds = {"perception": perceived - start, "motion": moved - perceived, "assist": perf_counter() - moved}

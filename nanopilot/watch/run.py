@@ -9,6 +9,7 @@ Exit code: 0 watched to the end, 1 the source broke off or steps failed, 130 Ctr
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -54,11 +55,15 @@ class RunConfig:
     log: bool = True
     video: bool = True
     refine: bool = True
+    blur: bool = False
     watch: WatchConfig = field(default_factory=WatchConfig)
 
 
-def run(config: RunConfig, perceive=None, console: Console | None = None) -> int:
-    """Watch and write. Raises ValueError (SourceError) for bad input, LogError or OSError for a disk that takes no more."""
+def run(config: RunConfig, perceive=None, console: Console | None = None, begin: Callable[[Path], None] | None = None) -> int:
+    """Watch and write; `begin` hears of the log before it is written.
+
+    Raises ValueError (SourceError) for bad input, LogError or OSError for a disk that takes no more.
+    """
     console = console or Console(stderr=True, highlight=False)
     if config.seconds is not None and not config.seconds > 0:
         raise ValueError(f"seconds must be more than 0, not {config.seconds:g}")
@@ -74,7 +79,9 @@ def run(config: RunConfig, perceive=None, console: Console | None = None) -> int
     body = Recording(config.source, camera, speeds, config.hz, own_camera=config.lens != LensConfig())
     lens = found[0] if found else lenses.Lens(body.cameras[0], "the log's own camera", height_told=True)
     height_std = HEIGHT_STD if lens.height_told else GUESSED_HEIGHT_STD
-    watch_config = replace(config.watch, refine=config.refine, odometry=replace(config.watch.odometry, height_std=height_std))
+    watch_config = replace(
+        config.watch, refine=config.refine, blur=config.blur, odometry=replace(config.watch.odometry, height_std=height_std)
+    )
     watcher = Watcher(body, watch_config, lens.undistorter(), perceive)
     name = _name(config.source)
     config.out.mkdir(parents=True, exist_ok=True)
@@ -83,6 +90,8 @@ def run(config: RunConfig, perceive=None, console: Console | None = None) -> int
     series, totals = Series(COLUMNS), Totals()
     with ExitStack() as stack:
         stack.callback(body.close)
+        if begin is not None:
+            begin(Path(f"{stem}.mcap"))
         events = EventBook(Path(f"{stem}.events.jsonl"))
         stack.callback(events.close)
         shots = Path(f"{stem}.events")

@@ -1,5 +1,6 @@
 """Sources: their own times, upright pictures, and one clear line for each thing that can be wrong."""
 
+import struct
 from fractions import Fraction
 
 import av
@@ -66,6 +67,48 @@ def test_a_video_cut_in_the_middle_gives_what_it_has_and_says_where_it_breaks(tm
         for p in pictures(str(cut)):
             seen.append(p.t)
     assert 10 < len(seen) < 90
+
+
+def test_a_file_whose_metadata_says_rotated_stands_upright(tmp_path):
+    path = write_video(tmp_path / "v.mp4", [0, 0.04])
+    data = bytearray(path.read_bytes())
+    matrix = data.index(b"tkhd") + 44  # ISO 14496-12: version 0 has 40 bytes before it, 9 numbers follow
+    one = 1 << 16
+    assert struct.unpack(">9i", data[matrix : matrix + 36]) == (one, 0, 0, 0, one, 0, 0, 0, 1 << 30)
+    data[matrix : matrix + 36] = struct.pack(">9i", 0, one, 0, -one, 0, 0, 64 * one, 0, 1 << 30)  # shown turned clockwise
+    path.write_bytes(data)
+    seen = [p.image for p in pictures(str(path))]
+    assert [i.shape for i in seen] == [(96, 64, 3)] * 2
+    assert np.abs(seen[1].astype(int) - cv2.rotate(image(1), cv2.ROTATE_90_CLOCKWISE)).mean() < 12  # the codec's
+
+
+def test_a_video_without_timestamps_goes_by_its_frame_rate(tmp_path):
+    with av.open(str(tmp_path / "v.h264"), "w", format="h264") as out:  # the codec's stream alone: no container, no times
+        stream = out.add_stream("libx264", rate=20)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        for k in range(10):
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(image(k), "rgb24")))
+        out.mux(stream.encode())
+    seen = [p.t for p in pictures(str(tmp_path / "v.h264"))]
+    assert seen == pytest.approx(np.arange(len(seen)) / 20, abs=1e-3) and len(seen) >= 9
+
+
+def test_a_video_that_changes_its_resolution_goes_on_in_the_first_and_one_of_another_shape_ends(tmp_path):
+    parts = [(96, 64), (192, 128), (128, 128)]
+    for n, size in enumerate(parts):
+        write_video(tmp_path / f"{n}.ts", np.arange(5) * 0.04 + n, size, format="mpegts")
+    (tmp_path / "v.ts").write_bytes(b"".join((tmp_path / f"{n}.ts").read_bytes() for n in range(3)))
+    seen = []
+    with pytest.raises(SourceBroken, match=r"96x64 to 128x128 after .* watch the parts apart"):
+        for p in pictures(str(tmp_path / "v.ts"), 25.0):
+            seen.append(p.image)
+    assert len(seen) >= 9 and {i.shape for i in seen} == {(64, 96, 3)}
+    assert np.abs(seen[8].astype(int) - image(1)).mean() < 12  # the larger one, scaled: its bars are half as wide
+
+
+def test_4k_is_read_in_full(tmp_path):
+    path = write_video(tmp_path / "v.mp4", [0, 0.04, 0.08], (3840, 2160))
+    assert [p.image.shape for p in pictures(str(path))] == [(2160, 3840, 3)] * 3
 
 
 def test_a_change_of_size_in_a_folder_is_said_and_earlier_pictures_are_kept(tmp_path):
