@@ -29,7 +29,7 @@ PARTIAL, FULL = STAGES.index(GuardStage.PARTIAL), STAGES.index(GuardStage.FULL)
 class Config:
     """Numbers are guesses unless said otherwise."""
 
-    left: tuple[float, float, float, float] = (1.3, 0.7, 0.3, 0.1)  # s until the last moment: warning, pre-charge, partial, full
+    left: tuple[float, float, float, float] = (1.5, 0.8, 0.3, 0.1)  # s until the last moment: warning, pre-charge, partial, full
     release: float = 0.4  # s more until a stage that is shown ends
     full: float = 7.5  # m/s² that are counted on; a dry road gives 8
     partial: float = 4.0  # m/s²

@@ -121,7 +121,7 @@ def _run(row: Row, folder: Path) -> str:
     return f"<details><summary>{name}</summary>{plots}<br>{pictures}</details>"
 
 
-def _plot(series: dict[str, list[float]], what: str, unit: str) -> str:
+def _plot(series: dict[str, list], what: str, unit: str) -> str:
     """A line over time, coloured below by the guardian's stage."""
     t, values = series["t"], series[what]
     low, high = min(0.0, *values), max(1.0, *values)
