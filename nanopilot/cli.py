@@ -94,6 +94,25 @@ class Faults:
 
 
 @dataclass(frozen=True)
+class Protocols:
+    """Standard manoeuvres (FMVSS 127, Euro NCAP, UN R152, R157, ISO 15622), camera only: guardian alone or pilot engaged."""
+
+    only: str = ""
+    """Only these groups (fmvss127, ccr, vru, lane, r152, r157, iso15622) or cells whose name holds this; comma between."""
+    seed: int = 2000
+    """Looks, roadside and sensor noise."""
+    engaged: bool = False
+    """The pilot drives in every cell; without it only where the procedure is the pilot's."""
+    friction: str = "1.0"
+    """Of the road; more than one with commas, as 1.0,0.6."""
+    coarse: bool = False
+    """Every second cell of a row."""
+    json: Path | None = None
+    """Write the report here, and the page beside it as HTML; finished cells are kept, and a stopped run goes on."""
+    workers: int = 2
+
+
+@dataclass(frozen=True)
 class Perception:
     """The network alone on labelled pictures it was not trained on: real ones (docs/data.md has the layout) and the simulator's."""
 
@@ -131,6 +150,7 @@ class Evaluate:
         Annotated[Routes, subcommand("routes")]
         | Annotated[Minute, subcommand("minute")]
         | Annotated[Faults, subcommand("faults")]
+        | Annotated[Protocols, subcommand("protocols")]
         | Annotated[Perception, subcommand("perception")]
         | Annotated[Warnings, subcommand("watch")]
     )
@@ -359,7 +379,7 @@ def calibrate(c: Calibrate) -> int:
     return 0
 
 
-def evaluate(command: Routes | Minute | Faults | Perception | Warnings) -> int:
+def evaluate(command: Routes | Minute | Faults | Protocols | Perception | Warnings) -> int:
     if isinstance(command, Warnings):
         from nanopilot.evaluate import watch as warnings
 
@@ -371,13 +391,21 @@ def evaluate(command: Routes | Minute | Faults | Perception | Warnings) -> int:
         return 0
     from rich.console import Console
 
-    from nanopilot.evaluate import faults, minute, routes, suite
+    from nanopilot.evaluate import assessor, faults, minute, protocols, routes, suite
 
     if command.workers < 1:
         raise ValueError(f"workers must be at least 1, not {command.workers}")
     if isinstance(command, Faults):
         report = faults.evaluate(command.seed, command.only, command.moments, command.workers, command.json)
         Console().print(faults.table(report))
+        return 0 if report.summary["passed_fraction"] == 1.0 else 1
+    if isinstance(command, Protocols):
+        p = command
+        frictions = tuple(float(f) for f in p.friction.split(","))
+        report = protocols.evaluate(p.only, p.seed, p.engaged, frictions, p.coarse, p.workers, p.json)
+        Console().print(protocols.table(report))
+        if p.json:
+            print(assessor.write(report, p.json))
         return 0 if report.summary["passed_fraction"] == 1.0 else 1
     c, seeds = command, suite.parse_seeds(command.seeds)
     if isinstance(c, Routes):

@@ -423,9 +423,34 @@ class Alert(StrEnum):
     URGENT = "take over now"
 
 
+class GuardStage(StrEnum):
+    """How far the guardian has gone; in this order."""
+
+    NONE = "none"
+    WARNING = "warning"
+    PRECHARGE = "pre-charge"  # the brakes are made ready, nothing is felt
+    PARTIAL = "partial braking"
+    FULL = "full braking"
+
+
+@dataclass(frozen=True)
+class Guard(Message):
+    """What the guardian asks for, whoever drives: at most this acceleration, and where a line is about to be left this curvature."""
+
+    t: float
+    stage: GuardStage = GuardStage.NONE
+    acceleration: float = 0.0  # m/s², 0: no braking
+    curvature: float | None = None  # 1/m, None: no steering
+    reason: str = ""  # a few words for people
+    track_id: int = -1
+
+
 @dataclass(frozen=True)
 class SafeCommand(Message):
-    """What a body may do. Only `nanopilot.safety` makes one; `reasons` says what was changed and why."""
+    """What a body may do. Only `nanopilot.safety` makes one; `reasons` says what was changed and why.
+
+    Not engaged, the car is the driver's: with `brakes` it slows down at least as `acceleration` says, with `steers` it takes `curvature`.
+    """
 
     t: float
     acceleration: float
@@ -437,6 +462,9 @@ class SafeCommand(Message):
     alert: Alert = Alert.NONE
     speed: float = 0.0  # m/s, at t
     arc: tuple[float, ...] = ()  # curvature each metre from here: what `safety.lapse` steers by when no command follows
+    brakes: bool = False  # the guardian's
+    steers: bool = False  # the guardian's
+    precharge: bool = False  # brakes made ready
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
-"""The arrow: observe -> perceive -> world -> plan -> control -> safety -> act, once per observation.
+"""The arrow: observe -> perceive -> world -> assist, plan -> control -> safety -> act, once per observation.
 
 In: a body. Out: a record of every message of each step, with the time each stage took. The only file that
 knows every stage. Eyes that fail leave the pilot blind: it goes on from memory, and the driver is asked to take over.
 Any other stage that raises takes the command away for that step, and safety, which is asked whatever happened before
-it, brings the car to a stop. The fault's text stays in the record.
+it, brings the car to a stop. The fault's text stays in the record. The guardian of `assist` is heard by safety whether the
+pilot is engaged or the driver drives.
 It keeps no log and draws nothing: who iterates over `drive` does.
 """
 
@@ -14,8 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 
-from nanopilot import control, planning, safety, world
-from nanopilot.messages import Body, BodyStopped, Command, Observation, Percept, Plan, RssVerdict, SafeCommand, World
+from nanopilot import assist, control, planning, safety, world
+from nanopilot.assist import guardian
+from nanopilot.messages import Body, BodyStopped, Command, Guard, Observation, Percept, Plan, RssVerdict, SafeCommand, World
 from nanopilot.perception import Network, plausible
 from nanopilot.safety import rss
 
@@ -25,8 +27,11 @@ class PilotConfig:
     """Every stage's own configuration, kept beside the stage's code."""
 
     weights: Path | None = None  # None: the committed weights
+    engaged: bool = True  # False: the driver drives, and only the guardian acts
     plausible: plausible.Config = field(default_factory=plausible.Config)
     world: world.Config = field(default_factory=world.Config)
+    assist: assist.Config = field(default_factory=assist.Config)
+    guardian: guardian.Config = field(default_factory=guardian.Config)
     planning: planning.Config = field(default_factory=planning.Config)
     control: control.Config = field(default_factory=control.Config)
     safety: safety.Config = field(default_factory=safety.Config)
@@ -46,6 +51,7 @@ class Record:
     fault: str
     seconds: dict[str, float]
     rss: RssVerdict | None = None
+    guard: Guard | None = None
 
 
 class Pilot:
@@ -60,7 +66,8 @@ class Pilot:
         """Yield a record per observation until the body stops; `self.stopped` then says why."""
         c, vehicle, camera = self.config, self.body.vehicle, self.body.cameras[0]
         world_state, plan_state = world.initial(c.world), planning.initial(c.planning)
-        control_state, safety_state = control.initial(c.control), safety.initial(c.safety, engaged=True)
+        control_state, safety_state = control.initial(c.control), safety.initial(c.safety, engaged=c.engaged)
+        assist_state, guard_state = assist.initial(), guardian.State()
         plausible_state, rss_state = plausible.State(), rss.RssState()
         route_line = None
         while True:
@@ -69,7 +76,7 @@ class Pilot:
             except BodyStopped as stop:
                 self.stopped = str(stop)
                 return
-            percept = seen = plan = command = verdict = None
+            percept = seen = plan = command = verdict = guard = None
             fault, clock = "", Stopwatch()
             try:
                 path = world.expected(world_state, observation, c.world)
@@ -85,6 +92,9 @@ class Pilot:
                 world_state, seen = world.step(world_state, observation, percept, c.world)
                 route_line = seen.route_line if len(seen.route_line) else None
                 clock.lap("world")
+                assist_state, _ = assist.step(assist_state, seen, percept, observation.car, camera, vehicle, c.assist)
+                guard_state, guard = guardian.step(guard_state, assist_state, seen, percept, observation.car, vehicle, c.guardian)
+                clock.lap("assist")
                 plan_state, plan = planning.step(plan_state, seen, vehicle, c.planning)
                 clock.lap("planning")
                 control_state, command = control.step(control_state, plan, observation.car, vehicle, c.control)
@@ -93,10 +103,11 @@ class Pilot:
             except Exception as error:  # whatever a stage did wrong, the answer is the same: no command, safe stop
                 fault = f"{type(error).__name__}: {error}"
             concern = fault or ("blind" if seen is not None and seen.blind > 0 else "")
-            safety_state, safe = safety.step(safety_state, command, observation.car, observation.t, c.safety, False, concern, verdict)
+            car, t = observation.car, observation.t
+            safety_state, safe = safety.step(safety_state, command, car, t, c.safety, False, concern, verdict, guard)
             clock.lap("safety")
             self.body.act(safe)
-            yield Record(observation, percept, seen, plan, command, safe, fault, clock.seconds, verdict)
+            yield Record(observation, percept, seen, plan, command, safe, fault, clock.seconds, verdict, guard)
 
 
 class Stopwatch:

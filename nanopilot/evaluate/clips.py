@@ -196,18 +196,18 @@ def clips() -> tuple[Clip, ...]:
     )  # fmt: skip
 
 
-def road() -> StaticScene:
-    """Straight along x, the middle line at y = 0."""
-    line = np.array([(-60.0, 0.0), (520.0, 0.0)])
+def road(length: float = 520.0, seed: int = 4, edge_line: bool = True) -> StaticScene:
+    """Straight along x, the middle line at y = 0; `seed` is that of what stands beside it."""
+    line = np.array([(-60.0, 0.0), (length, 0.0)])
 
     def beside(offset: float) -> np.ndarray:
         return line + (0.0, offset)
 
     markings = [Marking(beside(d), 0.12, "yellow") for d in (-0.0,)]
-    markings += [Marking(beside(d), 0.15, "white") for d in (-EDGE + 0.2, EDGE - 0.2)]
+    markings += [Marking(beside(d), 0.15, "white") for d in (-EDGE + 0.2, EDGE - 0.2)[0 if edge_line else 1 :]]
     markings += [Marking(beside(d), 0.12, "white", (3.0, 6.0)) for d in (-LANE, LANE)]
     static = StaticScene((Surface("pavement", ribbon(line, 2 * EDGE + 6)), Surface("road", ribbon(line, 2 * EDGE))), tuple(markings))
-    return replace(static, props=scatter_props(static, 4))
+    return replace(static, props=scatter_props(static, seed))
 
 
 class ClipBody:

@@ -123,7 +123,8 @@ def write_body(log: Log, body: Body) -> None:
 def write_record(log: Log, record: Record, truth: SimTruth | None) -> None:
     """Every message of a step."""
     step = Step(record.observation.t, record.seconds, record.fault)
-    answers = {"percept": record.percept, "world": record.world, "plan": record.plan, "command": record.command, "rss": record.rss}
+    answers = {"percept": record.percept, "world": record.world, "plan": record.plan, "command": record.command, "rss": record.rss,
+               "guard": record.guard}  # fmt: skip
     log.write_step(record.observation, step, **answers, safe=record.safe, truth=truth)
 
 

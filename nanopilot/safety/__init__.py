@@ -1,9 +1,10 @@
 """The one door: Command + CarState -> SafeCommand with reasons. Nothing else may make a SafeCommand.
 
-In: what control wants (or None), the car's bus (or None), the time; also a request to engage, a concern of the pilot, and
-the second opinion of `rss`. Out: what the body may do, who drives (`modes`), and what the driver is told. Denied by default:
-inputs that can't be trusted (`inputs`) take permission away, and what is let through stays inside the envelope (`limits`).
-The driver always wins. It imports only `messages` and the standard library, so that it shares no fault with what it checks.
+In: what control wants (or None), the car's bus (or None), the time; also a request to engage, a concern of the pilot, the second
+opinion of `rss`, and what the guardian asks for, which is heard whoever drives. Out: what the body may do, who drives (`modes`),
+and what the driver is told. Denied by default: inputs that can't be trusted (`inputs`) take permission away, and what is let through
+stays inside the envelope (`limits`). The driver always wins; of the guardian he is rid by cancelling, and of its steering by his own.
+It imports only `messages` and the standard library, so that it shares no fault with what it checks.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from math import inf
 
-from nanopilot.messages import Alert, CarState, Command, Mode, RssVerdict, SafeCommand, Signal
+from nanopilot.messages import Alert, CarState, Command, Guard, GuardStage, Mode, RssVerdict, SafeCommand, Signal
 from nanopilot.safety import inputs, limits
 from nanopilot.safety.inputs import InputConfig, Judged, Seen
 from nanopilot.safety.limits import LimitConfig
@@ -64,9 +65,11 @@ def step(
     engage: bool = False,
     concern: str = "",
     rss: RssVerdict | None = None,
+    guard: Guard | None = None,
 ) -> tuple[State, SafeCommand]:
     """Judge one command. Raises nothing on any value.
 
+    `guard` is the guardian's: it brakes below whoever drives, up to the limit of an emergency, and steers where nobody else does.
     `engage` is heard when it is new, all inputs are good and no driver acts. `concern` is why the pilot can't see; while it lasts
     the car brakes along its plan and the driver is asked.
     """
@@ -102,7 +105,16 @@ def step(
         curvature = limits.lateral(turn, state.curvature, bus, seen.speed, dt, reasons, config.limits)
     elif mode == Mode.FAILED:
         signal = Signal.HAZARD
-    kept = curvature if mode in ACTUATING else _own_curvature(car, judged, config)
+    heard = _heard(guard, mode, judged, car, seen.t, config)
+    brakes = heard and guard.acceleration < acceleration
+    steers = heard and guard.curvature is not None and mode not in ACTUATING and not car.driver_steer
+    if brakes:
+        acceleration = max(guard.acceleration, -config.limits.emergency_deceleration)
+        reasons.append(f"guardian: {guard.reason}")
+    if steers:
+        curvature = limits.lateral(guard.curvature, state.curvature, car, seen.speed, dt, reasons, config.limits)
+        reasons.append(f"guardian: {guard.reason}")
+    kept = curvature if mode in ACTUATING or steers else _own_curvature(car, judged, config)
     after = State(
         mode=mode,
         seen=seen,
@@ -118,16 +130,20 @@ def step(
     )
     t = t_now if inputs.finite(t_now) else max(seen.t, 0.0)
     alert = _alert(mode, requested, config)
+    precharge = heard and guard.stage != GuardStage.NONE and guard.stage != GuardStage.WARNING
     return after, SafeCommand(
-        t, acceleration, curvature, signal, mode in ACTUATING, tuple(reasons), mode, alert, seen.speed, arc[int(driven) :]
-    )
+        t, acceleration, curvature, signal, mode in ACTUATING, tuple(reasons), mode, alert, seen.speed, arc[int(driven) :],
+        brakes, steers, precharge,
+    )  # fmt: skip
 
 
 def lapse(last: SafeCommand, t_now: float, config: Config = Config()) -> SafeCommand:
     """A body's watchdog: what it does at `t_now` when `last` is the last command it got. Stateless, so that nothing can hang it."""
     late = t_now - last.t - config.inputs.max_age if t_now >= last.t else inf
-    if not last.engaged or late <= 0.0:
+    if late <= 0.0 or not (last.engaged or last.brakes or last.steers or last.precharge):
         return last
+    if not last.engaged:  # an intervention nobody confirms any more ends: the car is the driver's
+        return SafeCommand(t_now, 0.0, 0.0, Signal.OFF, False, ("no command",), last.mode, last.alert, last.speed)
     eased = last.acceleration - config.limits.stop_jerk * late
     acceleration = min(last.acceleration, max(eased, -config.stop_deceleration))
     braking = min(late, last.speed / config.stop_deceleration)  # to a stand
@@ -135,6 +151,14 @@ def lapse(last: SafeCommand, t_now: float, config: Config = Config()) -> SafeCom
     bound = limits.max_curvature(last.speed, config.limits)
     curvature = min(max(_ahead(last.arc, driven, last.curvature), -bound), bound)
     return SafeCommand(t_now, acceleration, curvature, Signal.HAZARD, True, ("no command",), Mode.MINIMUM_RISK, Alert.URGENT)
+
+
+def _heard(guard: Guard | None, mode: Mode, judged: Judged, car: CarState | None, t: float, config: Config) -> bool:
+    """Whether the guardian may act: it is of now, clock and bus are good, the car obeys, and the driver has not cancelled."""
+    if guard is None or mode == Mode.FAILED or judged.clock or judged.car or car.driver_cancel:
+        return False
+    asked = (guard.acceleration,) if guard.curvature is None else (guard.acceleration, guard.curvature)
+    return inputs.finite(guard.t, *asked) and 0.0 <= t - guard.t + config.inputs.future <= config.inputs.max_age
 
 
 def _ahead(arc: tuple[float, ...], driven: float, otherwise: float) -> float:
