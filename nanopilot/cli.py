@@ -25,18 +25,22 @@ class Drive:
     """Which map and traffic: a number, or a range as 1000-1029."""
     map: str = "3"
     """How many blocks the map has, or which, as SCXO: S straight, C curve, X T junctions, O roundabout, r R ramps, y Y lanes end, begin."""
+    town: str = ""
+    """A town with rules in place of the map: grid, spider, random, or a file (.net.xml, .osm, .xodr). Needs the extra `town`."""
     traffic: float = 0.1
     """Density of other cars: 0 none, 0.1 ordinary, 0.3 dense."""
     camera: Literal["cpu", "opengl"] = "cpu"
     """nanopilot's own camera, or MetaDrive's (slow, needs GL)."""
     seconds: float = 200.0
-    """Stop after so much simulated time."""
+    """Stop after so much simulated time; three times as long in a town."""
     hz: float = 20.0
     """Pictures and commands a second."""
     speed_kph: float = 50.0
     """The speed limit."""
     oracle: bool = False
     """Give the pilot the simulator's truth in place of the network's answer, to see what the rest of it can do."""
+    truth: tuple[Literal["lights", "objects", "path"], ...] = ()
+    """Give the pilot the truth in place of these parts of the network's answer: what is each worth?"""
     repeat: int = 1
     """Drive each seed so many times."""
     out: Path = Path("out")
@@ -235,6 +239,8 @@ class Train:
     """Run a training script: nanopilot train NAME [its options]."""
 
 
+TOWN_TIME = 3.0  # times a map's: a kilometre with red lights
+
 Command = (
     Annotated[Drive, subcommand("drive")]
     | Annotated[Evaluate, subcommand("evaluate")]
@@ -306,7 +312,9 @@ def drive(c: Drive) -> int:
     if c.repeat < 1:
         raise ValueError(f"repeat must be at least 1, not {c.repeat}")
     seeds = suite.parse_seeds(c.seed)
-    configs = [DriveConfig(seed, c.map, c.traffic, c.camera, c.seconds, c.hz, c.speed_kph, c.oracle) for seed in seeds]
+    seconds = c.seconds if not c.town or c.seconds != Drive.seconds else TOWN_TIME * c.seconds
+    common = {"town": c.town, "truth": tuple(c.truth)}
+    configs = [DriveConfig(seed, c.map, c.traffic, c.camera, seconds, c.hz, c.speed_kph, c.oracle, **common) for seed in seeds]
     if not c.show:
         return show.drive(configs, c.repeat, c.out, c.video)
     from nanopilot.viewer import Beside

@@ -50,7 +50,7 @@ class Approach:
     rule: str  # 'light', 'stop', 'yield', ''
     light: str  # SUMO's traffic light
     light_id: int  # key into Scene.lights
-    posts: tuple[tuple[float, float, float], ...]  # x, y, yaw of the lights for it
+    posts: tuple[tuple[float, float, float], ...]  # x, y, yaw of its lights, or of its sign
 
 
 @dataclass(frozen=True)
@@ -160,8 +160,11 @@ def _approaches(net: Net, lane_map: LaneMap, links: dict[int, NetLink], lane_ids
         else:
             strictest = [RULES.get(w.right_of_way, "") for w in ways]
             rule = next((r for r in ("stop", "yield") if r in strictest), "")
+            if rule and lane.right is None:
+                x, y = stop - SIGN_BEFORE * ahead + (lane.width / 2 + POST_ASIDE) * right
+                posts = ((float(x), float(y), heading + np.pi),)
             if not any(w.right_of_way == "M" for w in _rivals(net, name)) and rule == "yield":
-                rule = ""  # right before left: no sign
+                rule, posts = "", ()  # right before left: no sign
         out[k] = Approach(k, stop, heading, rule, lit.light if lit else "", k, posts)
     return out
 
@@ -203,12 +206,10 @@ def _markings(lane_map: LaneMap, links: dict[int, NetLink], approaches: dict[int
 def _signs(net: Net, lane_map: LaneMap, links: dict[int, NetLink], approaches: dict[int, Approach], lane_ids: dict[str, int]) -> tuple[Prop, ...]:
     out = []
     for a in approaches.values():
-        out += [Prop("light", x, y, yaw, LIGHT_SIZE, id=a.light_id) for x, y, yaw in a.posts]
-        lane = lane_map.lanes[a.lane]
-        if a.rule in ("stop", "yield") and lane.right is None:
-            ahead, right = np.array([np.cos(a.heading), np.sin(a.heading)]), np.array([np.sin(a.heading), -np.cos(a.heading)])
-            x, y = a.stop - SIGN_BEFORE * ahead + (lane.width / 2 + POST_ASIDE) * right
-            out.append(Prop("sign", float(x), float(y), a.heading + np.pi, SIGN_SIZE, {"stop": "stop_word"}.get(a.rule, a.rule)))
+        if a.rule == "light":
+            out += [Prop("light", x, y, yaw, LIGHT_SIZE, id=a.light_id) for x, y, yaw in a.posts]
+        else:
+            out += [Prop("sign", x, y, yaw, SIGN_SIZE, {"stop": "stop_word"}.get(a.rule, a.rule)) for x, y, yaw in a.posts]
     for name, k in lane_ids.items():
         lane = lane_map.lanes[k]
         if lane.right is None and lane.length > 2 * LIMIT_AFTER:
