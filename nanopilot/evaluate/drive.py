@@ -22,6 +22,7 @@ from nanopilot import __version__
 from nanopilot.bodies.simcar import SimCar, SimCarConfig
 from nanopilot.evaluate import oracle
 from nanopilot.evaluate.metrics import Comfort, comfort
+from nanopilot.geometry import model_camera, narrow_camera
 from nanopilot.log import Log, Step
 from nanopilot.messages import Body, Observation
 from nanopilot.pilot import Pilot, PilotConfig, Record
@@ -104,6 +105,8 @@ def drive(
         pilot = Pilot(body if config.route else WithoutRoute(body), pilot_config, perceive)
         if config.truth:
             pilot.perceive = oracle.mixed(pilot.perceive, body.truth, config.truth)
+        if config.oracle or "lights" in config.truth:
+            pilot.roadside = lambda percept, frames, cameras: percept
         start = 0.0  # the clock starts with the first step: making the world is not driving
         for record in pilot.drive():
             start = start or perf_counter()
@@ -156,7 +159,7 @@ def body_config(config: DriveConfig) -> SimCarConfig:
     """The simulator car's own configuration."""
     if config.town:
         return SimCarConfig(TownConfig(config.seed, config.town, config.traffic, step=1.0 / config.hz, speed_limit=config.speed_kph * KPH),
-                            config.camera)  # fmt: skip
+                            config.camera, cameras=(model_camera(), narrow_camera()))  # fmt: skip
     world = WorldConfig(config.seed, config.map, config.traffic, step=1.0 / config.hz, speed_limit=config.speed_kph * KPH)
     return SimCarConfig(world, config.camera)
 
