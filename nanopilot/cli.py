@@ -53,9 +53,15 @@ class Drive:
 
 @dataclass(frozen=True)
 class Routes:
-    """Does it arrive? Our pilot or MetaDrive's own drivers on the same maps."""
+    """Does it arrive? Our pilot or MetaDrive's own drivers on the same maps; or our pilot in towns with rules."""
 
     seeds: str = "1000-1029"
+    world: Literal["metadrive", "town"] = "metadrive"
+    """town: SUMO's, at least a kilometre each, judged as CARLA's leaderboard judges. Needs the extra `town`."""
+    town: str = "mixed"
+    """Which: grid, spider, random, a file, or mixed: each seed its kind."""
+    truth: tuple[Literal["lights", "objects", "path"], ...] = ()
+    """In towns: the truth in place of these parts of what is seen."""
     driver: Literal["pilot", "oracle", "lane_follower", "idm", "expert"] = "pilot"
     """oracle: our pilot with the truth for eyes. lane_follower: without a route. idm, expert: MetaDrive's own, who see the truth."""
     map: str = "3"
@@ -313,8 +319,7 @@ def drive(c: Drive) -> int:
         raise ValueError(f"repeat must be at least 1, not {c.repeat}")
     seeds = suite.parse_seeds(c.seed)
     seconds = c.seconds if not c.town or c.seconds != Drive.seconds else TOWN_TIME * c.seconds
-    common = {"town": c.town, "truth": tuple(c.truth)}
-    configs = [DriveConfig(seed, c.map, c.traffic, c.camera, seconds, c.hz, c.speed_kph, c.oracle, **common) for seed in seeds]
+    configs = [DriveConfig(seed, c.map, c.traffic, c.camera, seconds, c.hz, c.speed_kph, c.oracle, True, c.town, c.truth) for seed in seeds]
     if not c.show:
         return show.drive(configs, c.repeat, c.out, c.video)
     from nanopilot.viewer import Beside
@@ -370,6 +375,15 @@ def evaluate(command: Routes | Minute | Faults | Perception | Warnings) -> int:
         Console().print(faults.table(report))
         return 0 if report.summary["passed_fraction"] == 1.0 else 1
     c, seeds = command, suite.parse_seeds(command.seeds)
+    if isinstance(c, Routes) and c.world == "town":
+        from nanopilot.evaluate import towns
+
+        if c.driver not in ("pilot", "oracle") or c.camera != "cpu":
+            raise ValueError("in towns there are the drivers pilot and oracle, and the camera cpu")
+        report = towns.evaluate(seeds, c.driver, c.town, c.traffic, tuple(c.truth), c.workers, c.json)
+        totals = ", ".join(f"{name} {report.summary[name]}" for name in towns.COUNTS)
+        Console().print(suite.table(report), totals, highlight=False)
+        return 1 if report.summary["errors"] else 0
     if isinstance(c, Routes):
         report = routes.evaluate(seeds, c.driver, c.map, c.traffic, c.camera, c.workers, c.json)
     else:

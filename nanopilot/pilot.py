@@ -77,7 +77,7 @@ class Pilot:
                 for frame in observation.frames[:1]:
                     percept = self.perceive(frame, camera, route_line, path)
                     plausible_state, fault = plausible.step(plausible_state, frame, percept, observation.car.speed, c.plausible)
-                if percept is not None and len(observation.frames) > 1:  # a body with a narrow camera has it for lights and signs
+                if percept is not None and self.roadside is not None:  # a body with a narrow camera has it for lights and signs
                     percept = self.roadside(percept, observation.frames, self.body.cameras)
             except Exception as error:
                 fault = f"{type(error).__name__}: {error}"

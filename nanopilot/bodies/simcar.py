@@ -151,14 +151,14 @@ def _make(config: SimCarConfig) -> tuple[MetaDriveWorld | TownWorld, Any]:
         from nanopilot.sim.opengl import OpenGLCamera, opengl_config
         from nanopilot.sim.opengl_assets import cache_folder, prepare_assets
 
-        world = MetaDriveWorld(config.world, opengl_config(prepare_assets(cache_folder())))
-        judge = OpenGLCamera(world.env)
-        world.reset()
-        return world, lambda camera: judge.render(camera, world.pose)
+        judged = MetaDriveWorld(config.world, opengl_config(prepare_assets(cache_folder())))
+        judge = OpenGLCamera(judged.env)
+        judged.reset()
+        return judged, lambda camera: judge.render(camera, judged.pose)
     from nanopilot.sim.appearance import Appearance
     from nanopilot.sim.camera import CpuCamera
 
-    world = TownWorld(config.world) if isinstance(config.world, TownConfig) else MetaDriveWorld(config.world)
+    world: Any = TownWorld(config.world) if isinstance(config.world, TownConfig) else MetaDriveWorld(config.world)
     world.reset()
     look = Appearance.clear_day() if config.appearance is None else Appearance.from_seed(config.appearance)
     cpu = CpuCamera(world.static_scene(), look)

@@ -102,7 +102,9 @@ def _signs(truth: SimTruth, camera: CameraModel) -> tuple[TrafficSign, ...]:
     out = []
     for signal in truth.signals:
         if signal.kind in ("stop", "yield") and signal.distance < SIGN_RANGE:
-            out += [TrafficSign(box, signal.kind, 1.0, 0.0) for box in _boxes(signal.posts, truth, camera, SIGN_LOW, SIGN_HIGH, SIGN_HALF_WIDTH)]
+            out += [
+                TrafficSign(box, signal.kind, 1.0, 0.0) for box in _boxes(signal.posts, truth, camera, SIGN_LOW, SIGN_HIGH, SIGN_HALF_WIDTH)
+            ]
     return tuple(out)
 
 

@@ -1,7 +1,7 @@
 """Traffic lights and red-edged signs found by their colour, in any camera of ours: what the network's scene does not show yet.
 
-In: a picture and its camera. Out: lights with their state, and signs the reader is sure of, boxes in the model camera's picture. A light is a
-round spot of a lamp's red, amber or green above the horizon in a dark upright housing around it where that colour's place in a
+In: a picture and its camera. Out: lights with their state, and signs the reader is sure of, boxes in the model camera's picture. A light is
+a round spot of a lamp's red, amber or green above the horizon in a dark upright housing around it where that colour's place in a
 housing is (EN 12368: 200 or 300 mm lamps, red over amber over green). A sign is a patch of sign red about as high as wide, cut
 out and read. It needs a few pixels: 3 of a lamp, 10 of a sign. Made for clear pictures: at night or against the sun it will miss much.
 """
@@ -49,7 +49,9 @@ class Roadside:
     def __call__(self, percept: Percept, frames: tuple[Frame, ...], cameras: tuple[CameraModel, ...]) -> Percept:
         found = [find(frame.image, camera, self.reader, self.config) for frame, camera in zip(frames, cameras, strict=True)]
         return replace(
-            percept, signs=percept.signs + tuple(s for signs, _ in found for s in signs), lights=tuple(x for _, lights in found for x in lights)
+            percept,
+            signs=percept.signs + tuple(s for signs, _ in found for s in signs),
+            lights=tuple(x for _, lights in found for x in lights),
         )
 
 
@@ -71,7 +73,8 @@ def find(
             found = _housing(hsv, box, state, config)
             if found is not None:
                 lights.append(TrafficLight(_moved(found, to_model), state, 1.0))
-    boxes, crops = [], []
+    boxes: list[Array] = []
+    crops: list[Array] = []
     for u0, v0, u1, v1 in sorted(_patches(_coloured(hsv, Light.RED, PAINTED), 0.15), key=lambda b: b[0] - b[2]):
         wide, high = u1 - u0, v1 - v0
         if min(wide, high) < config.least_sign or max(wide, high) > 1.4 * min(wide, high) or len(crops) == config.most_signs:
@@ -82,9 +85,11 @@ def find(
         boxes.append(np.array([u0, v0, u1, v1]) - 0.5)
         crops.append(image[b:d, a:c])
     signs = []
-    for box, reading in zip(boxes, reader.read(crops), strict=True):
+    for sign_box, reading in zip(boxes, reader.read(crops), strict=True):
         if reading.sign is not None:
-            signs.append(TrafficSign(_moved(box, to_model), SIGNS[reading.sign], reading.sign_probability, (reading.speed_limit or 0) * KPH))
+            signs.append(
+                TrafficSign(_moved(sign_box, to_model), SIGNS[reading.sign], reading.sign_probability, (reading.speed_limit or 0) * KPH)
+            )
     return tuple(signs), tuple(lights)
 
 

@@ -1,7 +1,7 @@
 """The rules of the road at a junction: where to stop, and how fast to come.
 
-In: the world's RoadSignals and the route's junction. Out: a Rule: a stop (m along the path for the rear axle), a speed to pass the junction at,
-why. Red: stop. Amber: stop if braking comfortably does it, else go on. Green: go. A stop sign: stand before the line, then go when the
+In: the world's RoadSignals and the route's junction. Out: a Rule: a stop (m along the path for the rear axle), a speed to pass the junction
+at, why. Red: stop. Amber: stop if braking comfortably does it, else go on. Green: go. A stop sign: stand before the line, then go when the
 way is free. A yield sign: come slowly. Who has been told to go and has crossed the line goes on. Who is in the way is `conflicts`' work.
 Sources: Vienna Convention on Road Signs, articles 10 (stop, yield) and 23 (lights). It knows no arrows and no police officers.
 """

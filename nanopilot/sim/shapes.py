@@ -301,7 +301,9 @@ def _word(s: Shape, letters: list[str], x: float, z: float, wide: float, gap: fl
             ya, za, yb, zb = STROKES[stroke]
             ys, zs = sorted((y0 + ya * wide, y0 + yb * wide)), sorted((z + (za - 0.5) * tall, z + (zb - 0.5) * tall))
             low, high = (ys[0] - thick / 2, zs[0] - thick / 2), (ys[1] + thick / 2, zs[1] + thick / 2)
-            s.face(np.array([(x, low[0], low[1]), (x, high[0], low[1]), (x, high[0], high[1]), (x, low[0], high[1])]), material, np.zeros(3))
+            s.face(
+                np.array([(x, low[0], low[1]), (x, high[0], low[1]), (x, high[0], high[1]), (x, low[0], high[1])]), material, np.zeros(3)
+            )
 
 
 def _sign(variant: str) -> tuple[Array, Array]:

@@ -9,7 +9,9 @@ the truth. Not judged: who was at fault, right before left, and yielding as such
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -170,12 +172,14 @@ class TownWorld:
         offset = project(path, cx, cy)[1]
         parked = tuple(a for a in self.map.parked if abs(a.x - x) + abs(a.y - y) < NEAR)
         return SimTruth(
-            t=self.t, x=x, y=y, yaw=yaw, speed=self.speed, lane_offset=offset, lane_width=lane.width, lane_heading_error=wrap(yaw - heading),
+            t=self.t, x=x, y=y, yaw=yaw, speed=self.speed, lane_offset=offset, lane_width=lane.width,
+            lane_heading_error=wrap(yaw - heading),
             lane_index=lane.index, lane_count=1 + max(o.index for o in self.lane_map.lanes if o.road == lane.road),
             wheels_in_lane=abs(offset) + WIDTH / 2 <= lane.width / 2, lane_path=path,
             actors=tuple(TrueActor(a.id, _kind(a).value, a.x, a.y, a.yaw, a.speed, *a.size) for a in (*parked, *self._actors)),
             route_completion=1.0 if self.stopped == "arrived" else min(self._s / float(self._arc[-1]), 1.0),
-            crash_vehicle="vehicle" in self.infractions, crash_object="static" in self.infractions, crash_person="person" in self.infractions,
+            crash_vehicle="vehicle" in self.infractions, crash_object="static" in self.infractions,
+            crash_person="person" in self.infractions,
             out_of_road=self.stopped.startswith("out of road"), arrived=self.stopped == "arrived", signals=self._signals(),
             limit=self.map.limits[lane.id], infractions=tuple(self.infractions), wrong_way=self.wrong_way,
         )  # fmt: skip
@@ -183,18 +187,15 @@ class TownWorld:
     # ------------------------------------------------------------------ SUMO
 
     def _start_traffic(self, edges: list[str], rng: np.random.Generator) -> None:
-        c, routes = self.config, self.net_path.parent / "town.rou.xml"
-        if self.net_path.parent.name != self._folder.name:
-            from pathlib import Path
-
-            routes = Path(self._folder.name) / "town.rou.xml"
+        c, routes = self.config, Path(self._folder.name) / "town.rou.xml"
         lane_metres = sum(lane.length for lane in self.lane_map.lanes if lane.road[1] == "")
         vehicles = c.traffic / 0.1 * lane_metres / 200.0
         write_traffic(self.net, routes, int(vehicles), int(PEOPLE_PER_CAR * vehicles), WARM_UP + c.seconds, rng)
         sumo = self.sumo
         if sumo.isLoaded():
             sumo.close()
-        sumo.start(["sumo", "-n", str(self.net_path), "-r", str(routes), "--step-length", str(c.step), "--seed", str(c.seed), "--no-step-log",
+        sumo.start(["sumo", "-n", str(self.net_path), "-r", str(routes), "--step-length", str(c.step),
+                    "--seed", str(c.seed), "--no-step-log",
                     "--no-warnings", "--duration-log.disable", "--time-to-teleport", "120", "--collision.action", "none",
                     "--ignore-route-errors", "--default.speeddev", "0.1"])  # fmt: skip
         for _ in range(round(WARM_UP / c.step)):
@@ -227,10 +228,8 @@ class TownWorld:
         x, y, yaw = self.pose
         nose = LENGTH - REAR_OVERHANG
         at = x + nose * math.cos(yaw), y + nose * math.sin(yaw)
-        try:
+        with suppress(self.sumo.TraCIException):  # SUMO has taken us out at our route's end; the others no longer see us
             self.sumo.vehicle.moveToXY("ours", "", -1, *at, 90.0 - math.degrees(yaw), 2)
-        except self.sumo.TraCIException:
-            pass  # SUMO has taken us out at our route's end; the others no longer see us
 
     def _look(self) -> None:
         """Everybody near as Actors."""

@@ -18,7 +18,7 @@ from nanopilot.sim.ground import ribbon
 from nanopilot.sim.lanemap import Lane, LaneMap, Paint, abeam
 from nanopilot.sim.scene import Actor, Marking, Prop, StaticScene, Surface
 from nanopilot.sim.scenery import scatter_props
-from nanopilot.sim.sumo_net import Net, NetLane, NetLink
+from nanopilot.sim.sumo_net import Net, NetLink
 
 Array = np.ndarray
 
@@ -34,7 +34,11 @@ LIMIT_AFTER = 12.0  # m into a road, its limit's sign
 LIGHT_SIZE, SIGN_SIZE = (0.4, 0.4, 3.6), (0.8, 0.8, 2.6)
 HOUSE_GAP, HOUSE_SETBACK, CORNER_FREE = (1.5, 9.0), (2.5, 6.0), 9.0  # m between houses, behind the pavement, and from a road's ends
 NEIGHBOURS = 45.0  # m, along x and y together: farther houses can't touch
-PARKED_STREETS, PARKED_GAP, PARKED_FREE = 0.35, (1.0, 14.0), 25.0  # share of road sides with parked cars; m between them, and from junctions
+PARKED_STREETS, PARKED_GAP, PARKED_FREE = (
+    0.35,
+    (1.0, 14.0),
+    25.0,
+)  # share of road sides with parked cars; m between them, and from junctions
 PARKED_ID = 1_000_000  # ids of parked cars begin here
 PARKED_KINDS = (("car", (4.4, 1.8, 1.45)), ("suv", (4.6, 1.9, 1.75)), ("van", (5.2, 2.0, 2.2)))
 RULES = {"s": "stop", "w": "stop", "m": "yield", "=": "yield"}  # SUMO's right of way -> the sign
@@ -203,7 +207,9 @@ def _markings(lane_map: LaneMap, links: dict[int, NetLink], approaches: dict[int
     return tuple(out)
 
 
-def _signs(net: Net, lane_map: LaneMap, links: dict[int, NetLink], approaches: dict[int, Approach], lane_ids: dict[str, int]) -> tuple[Prop, ...]:
+def _signs(
+    net: Net, lane_map: LaneMap, links: dict[int, NetLink], approaches: dict[int, Approach], lane_ids: dict[str, int]
+) -> tuple[Prop, ...]:
     out = []
     for a in approaches.values():
         if a.rule == "light":
@@ -247,7 +253,9 @@ def _street_sides(net: Net, rng: np.random.Generator) -> tuple[tuple[Prop, ...],
             house = Prop("building", x, y, yaw, (float(front), float(deep), float(height)))
             near = [h for h in houses if abs(h.x - x) + abs(h.y - y) < NEIGHBOURS]
             close = keep_free[np.abs(keep_free - (x, y)).sum(1) < NEIGHBOURS]
-            if not _touches(house, close, 1.0) and not any(_touches(house, _outline(h), 0.5) or _touches(h, _outline(house), 0.5) for h in near):
+            if not _touches(house, close, 1.0) and not any(
+                _touches(house, _outline(h), 0.5) or _touches(h, _outline(house), 0.5) for h in near
+            ):
                 houses.append(house)
             s += front + gap
         if rng.random() < PARKED_STREETS:

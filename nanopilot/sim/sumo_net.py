@@ -1,7 +1,7 @@
 """A town's road network: made by SUMO's netgenerate from a seed, or read from a file through its netconvert.
 
-In: "grid", "spider" or "random" and a seed, or a .net.xml, OpenStreetMap (.osm) or OpenDRIVE (.xodr) file. Out: a `Net`: lanes, junctions and
-connections as plain data, metres, y north. A made-up town has one lane a direction; half of its junctions have traffic lights, the
+In: "grid", "spider" or "random" and a seed, or a .net.xml, OpenStreetMap (.osm) or OpenDRIVE (.xodr) file. Out: a `Net`: lanes, junctions
+and connections as plain data, metres, y north. A made-up town has one lane a direction; half of its junctions have traffic lights, the
 others stop signs, yield signs or right before left, by the seed. Sidewalks and crossings are SUMO's guesses. Right-hand traffic only.
 It has no traffic and draws nothing. SUMO: Alvarez Lopez et al. 2018, "Microscopic Traffic Simulation using SUMO".
 """
@@ -174,7 +174,9 @@ def read_net(path: Path) -> Net:
             elif function != "normal":
                 continue
             elif _vehicles(lane):
-                lanes[lane.get("id")] = NetLane(lane.get("id"), edge.get("id"), int(lane.get("index")), width, float(lane.get("speed")), shape)
+                lanes[lane.get("id")] = NetLane(
+                    lane.get("id"), edge.get("id"), int(lane.get("index")), width, float(lane.get("speed")), shape
+                )
                 edges[edge.get("id")] = edge.get("from"), edge.get("to")
             elif "pedestrian" in lane.get("allow", ""):
                 walks.append((shape, width))

@@ -1,12 +1,13 @@
 """A drive through a town: which roads, what the navigation device says of them, and who else is about.
 
-In: a network, its map, a seed. Out: a random way of at least the length asked for, its `messages.Route`, and SUMO's route file for the traffic.
+In: a network, its map, a seed. Out: a random way of at least the length asked for, its `messages.Route`, SUMO's route file for the traffic.
 Instructions stand at every junction, where its stop line is; the line runs along the middle of our own side, a point every 10 m.
 Where only some lanes lead on, "keep left" or "keep right" comes before. It finds no shortest ways: nobody is in a hurry here.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +29,10 @@ SHORTEST = 200.0  # m: no drive is worth it below
 TRIES = 300
 #         kind: SUMO's class, share, length, width, height (m), top speed (m/s)
 TRAFFIC = {
-    "car": ("passenger", 0.50, 4.4, 1.8, 1.45, 50.0), "suv": ("passenger", 0.22, 4.6, 1.9, 1.75, 50.0), "van": ("delivery", 0.10, 5.2, 2.0, 2.2, 40.0),
-    "truck": ("truck", 0.06, 8.0, 2.5, 3.5, 25.0), "bus": ("bus", 0.04, 12.0, 2.5, 3.2, 23.0), "cyclist": ("bicycle", 0.08, 1.8, 0.6, 1.8, 5.5),
+    "car": ("passenger", 0.50, 4.4, 1.8, 1.45, 50.0), "suv": ("passenger", 0.22, 4.6, 1.9, 1.75, 50.0),
+    "van": ("delivery", 0.10, 5.2, 2.0, 2.2, 40.0),
+    "truck": ("truck", 0.06, 8.0, 2.5, 3.5, 25.0), "bus": ("bus", 0.04, 12.0, 2.5, 3.2, 23.0),
+    "cyclist": ("bicycle", 0.08, 1.8, 0.6, 1.8, 5.5),
 }  # fmt: skip
 TRIP = 90.0  # s a trip lasts about (guess): so many vehicles are about as start in this time
 
@@ -65,7 +68,7 @@ def lane_way(town: TownMap, edges: list[str]) -> tuple[list[Lane], list[Road]]:
     """A lane for every road and every junction of the way, changing lanes only where nothing else leads on; and the roads themselves."""
     lanes = town.lane_map.lanes
     roads: list[Road] = [(edges[0], "")]
-    for a, b in zip(edges, edges[1:], strict=False):
+    for a, b in pairwise(edges):
         roads += [(a, b), (b, "")]
     by_road: dict[Road, list[Lane]] = {}
     for lane in lanes:
@@ -120,7 +123,7 @@ def write_traffic(net: Net, path: Path, vehicles: int, people: int, seconds: flo
     edges, walkable = sorted(net.edges), sorted(net.edges)
     kinds, shares = list(TRAFFIC), np.array([row[1] for row in TRAFFIC.values()])
     rows = [
-        f'<vType id="{kind}" vClass="{c}" length="{length}" width="{width}" height="{height}" maxSpeed="{top}" speedDev="0.1" minGap="2.0"/>'
+        f'<vType id="{kind}" vClass="{c}" length="{length}" width="{width}" height="{height}" maxSpeed="{top}" minGap="2.0"/>'
         for kind, (c, _, length, width, height, top) in TRAFFIC.items()
     ]
     starts = [(float(t), "trip") for t in np.sort(rng.uniform(0, seconds, int(vehicles * seconds / TRIP)))]

@@ -31,7 +31,7 @@ class TrueActor(Message):
 
 @dataclass(frozen=True)
 class TrueSignal(Message):
-    """What rules the next junction of the route: `kind` 'light', 'stop', 'yield' or 'none'; `distance` is from the rear axle to the stop line."""
+    """What rules the route's next junction: `kind` light, stop, yield or none; `distance` is the rear axle's to the stop line."""
 
     kind: str
     state: str  # a light's: messages.Light value; '' otherwise
