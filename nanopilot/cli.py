@@ -25,18 +25,22 @@ class Drive:
     """Which map and traffic: a number, or a range as 1000-1029."""
     map: str = "3"
     """How many blocks the map has, or which, as SCXO: S straight, C curve, X T junctions, O roundabout, r R ramps, y Y lanes end, begin."""
+    town: str = ""
+    """A town with rules in place of the map: grid, spider, random, or a file (.net.xml, .osm, .xodr). Needs the extra `town`."""
     traffic: float = 0.1
     """Density of other cars: 0 none, 0.1 ordinary, 0.3 dense."""
     camera: Literal["cpu", "opengl"] = "cpu"
     """nanopilot's own camera, or MetaDrive's (slow, needs GL)."""
     seconds: float = 200.0
-    """Stop after so much simulated time."""
+    """Stop after so much simulated time; three times as long in a town."""
     hz: float = 20.0
     """Pictures and commands a second."""
     speed_kph: float = 50.0
     """The speed limit."""
     oracle: bool = False
     """Give the pilot the simulator's truth in place of the network's answer, to see what the rest of it can do."""
+    truth: tuple[Literal["lights", "objects", "path"], ...] = ()
+    """Give the pilot the truth in place of these parts of the network's answer: what is each worth?"""
     repeat: int = 1
     """Drive each seed so many times."""
     out: Path = Path("out")
@@ -49,9 +53,15 @@ class Drive:
 
 @dataclass(frozen=True)
 class Routes:
-    """Does it arrive? Our pilot or MetaDrive's own drivers on the same maps."""
+    """Does it arrive? Our pilot or MetaDrive's own drivers on the same maps; or our pilot in towns with rules."""
 
     seeds: str = "1000-1029"
+    world: Literal["metadrive", "town"] = "metadrive"
+    """town: SUMO's, at least a kilometre each, judged as CARLA's leaderboard judges. Needs the extra `town`."""
+    town: str = "mixed"
+    """Which: grid, spider, random, a file, or mixed: each seed its kind."""
+    truth: tuple[Literal["lights", "objects", "path"], ...] = ()
+    """In towns: the truth in place of these parts of what is seen."""
     driver: Literal["pilot", "oracle", "lane_follower", "idm", "expert"] = "pilot"
     """oracle: our pilot with the truth for eyes. lane_follower: without a route. idm, expert: MetaDrive's own, who see the truth."""
     map: str = "3"
@@ -261,6 +271,8 @@ class Train:
     """Run a training script: nanopilot train NAME [its options]."""
 
 
+TOWN_TIME = 3.0  # times a map's: a kilometre with red lights
+
 Command = (
     Annotated[Drive, subcommand("drive")]
     | Annotated[Evaluate, subcommand("evaluate")]
@@ -332,7 +344,8 @@ def drive(c: Drive) -> int:
     if c.repeat < 1:
         raise ValueError(f"repeat must be at least 1, not {c.repeat}")
     seeds = suite.parse_seeds(c.seed)
-    configs = [DriveConfig(seed, c.map, c.traffic, c.camera, c.seconds, c.hz, c.speed_kph, c.oracle) for seed in seeds]
+    seconds = c.seconds if not c.town or c.seconds != Drive.seconds else TOWN_TIME * c.seconds
+    configs = [DriveConfig(seed, c.map, c.traffic, c.camera, seconds, c.hz, c.speed_kph, c.oracle, True, c.town, c.truth) for seed in seeds]
     if not c.show:
         return show.drive(configs, c.repeat, c.out, c.video)
     from nanopilot.viewer import Beside
@@ -408,6 +421,15 @@ def evaluate(command: Routes | Minute | Faults | Protocols | Perception | Warnin
             print(assessor.write(report, p.json))
         return 0 if report.summary["passed_fraction"] == 1.0 else 1
     c, seeds = command, suite.parse_seeds(command.seeds)
+    if isinstance(c, Routes) and c.world == "town":
+        from nanopilot.evaluate import towns
+
+        if c.driver not in ("pilot", "oracle") or c.camera != "cpu":
+            raise ValueError("in towns there are the drivers pilot and oracle, and the camera cpu")
+        report = towns.evaluate(seeds, c.driver, c.town, c.traffic, tuple(c.truth), c.workers, c.json)
+        totals = ", ".join(f"{name} {report.summary[name]}" for name in towns.COUNTS)
+        Console().print(suite.table(report), totals, highlight=False)
+        return 1 if report.summary["errors"] else 0
     if isinstance(c, Routes):
         report = routes.evaluate(seeds, c.driver, c.map, c.traffic, c.camera, c.workers, c.json)
     else:

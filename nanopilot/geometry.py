@@ -26,6 +26,13 @@ def model_camera(name: str = "front", x: float = 1.3, z: float = 1.4) -> CameraM
     return CameraModel(name, MODEL_WIDTH, MODEL_HEIGHT, MODEL_FOCAL, MODEL_FOCAL, (MODEL_WIDTH - 1) / 2, MODEL_HORIZON, x=x, z=z)
 
 
+def narrow_camera(name: str = "narrow") -> CameraModel:
+    """A second front camera beside the model camera: 37 degrees across, three times as fine, for lights and signs."""
+    front = model_camera(name)
+    focal = 3 * MODEL_FOCAL
+    return CameraModel(name, MODEL_WIDTH, MODEL_HEIGHT, focal, focal, front.cx, 0.7 * MODEL_HEIGHT, x=front.x, z=front.z)
+
+
 def rotation_2d(angle: float) -> Float[Array, "2 2"]:
     """Rotate by `angle` (rad, left positive)."""
     c, s = np.cos(angle), np.sin(angle)

@@ -331,6 +331,19 @@ class Track(Message):
 
 
 @dataclass(frozen=True)
+class RoadSignal(Message):
+    """What rules the route's next junction, or our speed: `kind` is 'light', 'stop', 'yield' or 'limit'."""
+
+    kind: str
+    state: Light  # of a light; OFF for signs
+    distance: float  # from the rear axle to the junction, along the route, m; 0 for a limit
+    distance_std: float
+    speed_limit: float  # m/s, of a limit; else 0
+    probability: float
+    unseen: float  # s
+
+
+@dataclass(frozen=True)
 class World(Message):
     """The road, the others and ourselves, now."""
 
@@ -353,6 +366,7 @@ class World(Message):
     speed_limit: float
     localisation_std: float
     blind: float  # s since the last valid percept
+    signals: tuple[RoadSignal, ...] = ()
 
 
 # --------------------------------------------------------------------------- planning, control, safety

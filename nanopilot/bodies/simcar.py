@@ -1,4 +1,4 @@
-"""A simulated car: MetaDrive's world and a camera in a process of their own, one step ahead of the pilot.
+"""A simulated car: MetaDrive's world, or a town of SUMO's, and a camera in a process of their own, one step ahead of the pilot.
 
 In: a SimCarConfig, then SafeCommands. Out: Observations, as from a real car; a judge may ask for `truth()`. Lock-step, in
 this order: the world sends frames 0 and 1 before it has any command; command k, made from frame k, moves it from frame k + 1
@@ -12,15 +12,18 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from typing import Any, Literal
 
-from nanopilot.bodies.simcar_ecu import MAX_WHEEL_ANGLE, Actuator, SensorConfig, Sensors, vehicle_model
+from nanopilot.bodies.simcar_ecu import MAX_WHEEL_ANGLE, WHEELBASE, Actuator, SensorConfig, Sensors, vehicle_model
+from nanopilot.dynamics import wheel_angle_from_curvature
 from nanopilot.geometry import model_camera
 from nanopilot.messages import BodyStopped, CameraModel, Frame, Observation, SafeCommand
 from nanopilot.sim.metadrive import MetaDriveWorld, WorldConfig
+from nanopilot.sim.sumo import TownConfig, TownWorld
 from nanopilot.sim.truth import SimTruth
 
 START_TIMEOUT = 900.0  # s until the first observation: the OpenGL camera may have to build its assets first
@@ -28,7 +31,7 @@ START_TIMEOUT = 900.0  # s until the first observation: the OpenGL camera may ha
 
 @dataclass(frozen=True)
 class SimCarConfig:
-    world: WorldConfig = field(default_factory=WorldConfig)
+    world: WorldConfig | TownConfig = field(default_factory=WorldConfig)
     camera: Literal["cpu", "opengl"] = "cpu"
     appearance: int | None = None  # seed of light, weather and colours for the CPU camera; None: a clear day
     seconds: float | None = None  # the drive ends after this time
@@ -102,15 +105,14 @@ def _world_process(pipe: Connection, config: SimCarConfig) -> None:
     try:
         world, draw = _make(config)
         sensors = Sensors(config.sensors, config.world.step, config.world.seed)
-        actuator = Actuator.of(world.env)
+        move = _mover(world)
         pipe.send((_sense(world, draw, sensors, 0.0, config, first=True), world.truth(), _plain(world.info), ""))
         command: SafeCommand | None = None  # until the first one arrives
         last = float("inf") if config.seconds is None else config.seconds
         while True:
-            steer, throttle = (0.0, 0.0) if command is None else actuator.drive(command, world.speed)
-            world.step(steer, throttle)
+            wheel_angle = move(command)
             reason = world.stopped or ("time is up" if world.t > last - config.world.step / 2 else "")
-            observation = None if reason else _sense(world, draw, sensors, steer * MAX_WHEEL_ANGLE, config)
+            observation = None if reason else _sense(world, draw, sensors, wheel_angle, config)
             pipe.send((observation, world.truth(), _plain(world.info), reason))
             if reason:
                 break
@@ -122,20 +124,41 @@ def _world_process(pipe: Connection, config: SimCarConfig) -> None:
         pipe.send((None, None, {"traceback": traceback.format_exc()}, text))
 
 
-def _make(config: SimCarConfig) -> tuple[MetaDriveWorld, Any]:
+def _mover(world: MetaDriveWorld | TownWorld) -> Callable[[SafeCommand | None], float]:
+    """A function that moves the world on by one step under a command (None: nothing is asked) and gives the wheels' angle, rad."""
+    if isinstance(world, TownWorld):
+
+        def drive(command: SafeCommand | None) -> float:
+            world.drive(*((0.0, 0.0) if command is None else (command.acceleration, command.curvature)))
+            return wheel_angle_from_curvature(world.motion.curvature, WHEELBASE)
+
+        return drive
+    actuator = Actuator.of(world.env)
+
+    def step(command: SafeCommand | None) -> float:
+        steer, throttle = (0.0, 0.0) if command is None else actuator.drive(command, world.speed)
+        world.step(steer, throttle)
+        return steer * MAX_WHEEL_ANGLE
+
+    return step
+
+
+def _make(config: SimCarConfig) -> tuple[MetaDriveWorld | TownWorld, Any]:
     """The world, reset, and a function (camera) -> RGB of what that camera on the car sees now."""
     if config.camera == "opengl":
+        if isinstance(config.world, TownConfig):
+            raise ValueError("towns are drawn by the camera 'cpu' only")
         from nanopilot.sim.opengl import OpenGLCamera, opengl_config
         from nanopilot.sim.opengl_assets import cache_folder, prepare_assets
 
-        world = MetaDriveWorld(config.world, opengl_config(prepare_assets(cache_folder())))
-        judge = OpenGLCamera(world.env)
-        world.reset()
-        return world, lambda camera: judge.render(camera, world.pose)
+        judged = MetaDriveWorld(config.world, opengl_config(prepare_assets(cache_folder())))
+        judge = OpenGLCamera(judged.env)
+        judged.reset()
+        return judged, lambda camera: judge.render(camera, judged.pose)
     from nanopilot.sim.appearance import Appearance
     from nanopilot.sim.camera import CpuCamera
 
-    world = MetaDriveWorld(config.world)
+    world: Any = TownWorld(config.world) if isinstance(config.world, TownConfig) else MetaDriveWorld(config.world)
     world.reset()
     look = Appearance.clear_day() if config.appearance is None else Appearance.from_seed(config.appearance)
     cpu = CpuCamera(world.static_scene(), look)
@@ -143,7 +166,7 @@ def _make(config: SimCarConfig) -> tuple[MetaDriveWorld, Any]:
 
 
 def _sense(
-    world: MetaDriveWorld, draw: Any, sensors: Sensors, wheel_angle: float, config: SimCarConfig, first: bool = False
+    world: MetaDriveWorld | TownWorld, draw: Any, sensors: Sensors, wheel_angle: float, config: SimCarConfig, first: bool = False
 ) -> Observation:
     return Observation(
         t=world.t,

@@ -22,13 +22,17 @@ from nanopilot import __version__
 from nanopilot.bodies.simcar import SimCar, SimCarConfig
 from nanopilot.evaluate import oracle
 from nanopilot.evaluate.metrics import Comfort, comfort
+from nanopilot.geometry import model_camera, narrow_camera
 from nanopilot.log import Log, Step
 from nanopilot.messages import Body, Observation
 from nanopilot.pilot import Pilot, PilotConfig, Record
 from nanopilot.sim.metadrive import WorldConfig
+from nanopilot.sim.sumo import PENALTIES, TownConfig
 from nanopilot.sim.truth import SimTruth
 
 KPH = 1 / 3.6  # m/s
+SPEEDING = 1.05
+TRUTHS = ("lights", "objects", "path")
 Watch = Callable[[Record, SimTruth | None], None]
 
 
@@ -45,12 +49,16 @@ class DriveConfig:
     speed_kph: float = 50.0  # the speed limit
     oracle: bool = False  # perception is the truth's, not the network's
     route: bool = True  # False: the pilot is told no route and follows its lane
+    town: str = ""  # grid, spider, random or a file: a town of SUMO's in place of MetaDrive's map
+    truth: tuple[str, ...] = ()  # ablation: what the truth says in place of perception, of TRUTHS
 
     def __post_init__(self) -> None:
         for name, low, high in (("seconds", 0, 86_400), ("hz", 10, 100), ("speed_kph", 0, 130)):
             value = getattr(self, name)
             if not low <= value <= high or value == 0:
                 raise ValueError(f"{name} must be from {low} to {high} and not 0, but is {value:g}")
+        if unknown := set(self.truth) - set(TRUTHS):
+            raise ValueError(f"truth can stand in for {', '.join(TRUTHS)}, not for {', '.join(sorted(unknown))}")
         body_config(self)  # the world checks the rest: seed, map, traffic
 
 
@@ -73,6 +81,9 @@ class DriveRow:
     comfort: Comfort
     interventions: dict[str, int] = field(default_factory=dict)  # safety's reason -> steps
     stage_ms: dict[str, tuple[float, float]] = field(default_factory=dict)  # stage -> (p50, p99)
+    driving_score: float = 0.0  # of towns, as CARLA's leaderboard 1.0 has it: completion in our lanes times the penalties
+    infractions: dict[str, int] = field(default_factory=dict)  # of towns: kind -> how often
+    speeding: float = 0.0  # of towns: share of the time above the road's limit by more than 5 %
 
 
 def drive(
@@ -89,7 +100,13 @@ def drive(
             log = stack.enter_context(Log(log_path, {"version": __version__, "drive": json.dumps(asdict(config))}))
             write_body(log, body)
         perceive = (lambda frame, camera, route_line, path: oracle.percept(body.truth(), camera)) if config.oracle else None
+        if config.town:
+            pilot_config = replace(pilot_config, world=replace(pilot_config.world, rules_of_the_road=True))
         pilot = Pilot(body if config.route else WithoutRoute(body), pilot_config, perceive)
+        if config.truth:
+            pilot.perceive = oracle.mixed(pilot.perceive, body.truth, config.truth)
+        if config.oracle or "lights" in config.truth:
+            pilot.roadside = None
         start = 0.0  # the clock starts with the first step: making the world is not driving
         for record in pilot.drive():
             start = start or perf_counter()
@@ -141,6 +158,9 @@ class WithoutRoute:
 
 def body_config(config: DriveConfig) -> SimCarConfig:
     """The simulator car's own configuration."""
+    if config.town:
+        return SimCarConfig(TownConfig(config.seed, config.town, config.traffic, step=1.0 / config.hz, speed_limit=config.speed_kph * KPH),
+                            config.camera, cameras=(model_camera(), narrow_camera()))  # fmt: skip
     world = WorldConfig(config.seed, config.map, config.traffic, step=1.0 / config.hz, speed_limit=config.speed_kph * KPH)
     return SimCarConfig(world, config.camera)
 
@@ -151,6 +171,10 @@ def judge(records: list[Record], truths: list[SimTruth], wall: float, stopped: s
     xy = np.array([(s.x, s.y) for s in truths]).reshape(-1, 2)
     distance = float(np.hypot(*np.diff(xy, axis=0).T).sum()) if len(xy) > 1 else 0.0
     seconds = float(t[-1] - t[0]) if len(t) else 0.0
+    done = float(truths[-1].route_completion) if truths else 0.0
+    infractions = truths[-1].infractions if truths else ()
+    in_lanes = 1.0 - min(truths[-1].wrong_way / distance, 1.0) if truths and distance else 1.0
+    score = done * in_lanes * float(np.prod([PENALTIES[name] for name in infractions]))
     stages = {name: [r.seconds[name] for r in records if name in r.seconds] for name in (records[-1].seconds if records else ())}
     stages["frame to command"] = [sum(r.seconds.values()) for r in records]
     return DriveRow(
@@ -169,6 +193,9 @@ def judge(records: list[Record], truths: list[SimTruth], wall: float, stopped: s
         comfort=comfort(t, np.array([s.speed for s in truths]), np.array([s.yaw for s in truths])),
         interventions=dict(Counter(reason for r in records for reason in r.safe.reasons)),
         stage_ms={name: (1e3 * float(np.median(v)), 1e3 * float(np.percentile(v, 99))) for name, v in stages.items() if v},
+        driving_score=score,
+        infractions=dict(Counter(infractions)),
+        speeding=float(np.mean([s.limit > 0 and s.speed > SPEEDING * s.limit for s in truths])) if truths else 0.0,
     )
 
 

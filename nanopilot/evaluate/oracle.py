@@ -7,15 +7,32 @@ It is what the pilot never has; `evaluate` alone may build it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from nanopilot.geometry import child_from_parent, image_from_vehicle, resample
-from nanopilot.messages import PATH_ARC, CameraModel, Detection, Kind, LaneLine, PathProposal, Percept, SceneClass
+from nanopilot.messages import (
+    PATH_ARC,
+    CameraModel,
+    Detection,
+    Frame,
+    Kind,
+    LaneLine,
+    Light,
+    PathProposal,
+    Percept,
+    SceneClass,
+    TrafficLight,
+    TrafficSign,
+)
 from nanopilot.sim.truth import SimTruth, TrueActor
 
 RANGE = 80.0  # m; guess: a car is 6 px wide there in the model camera
+SIGN_RANGE = 40.0  # m, guess
+LIGHT_LOW, LIGHT_HIGH, LIGHT_HALF_WIDTH = 2.55, 3.6, 0.18  # m, the drawn housing (sim.shapes)
+SIGN_LOW, SIGN_HIGH, SIGN_HALF_WIDTH = 1.8, 2.6, 0.4
 
 
 @dataclass(frozen=True)
@@ -52,7 +69,54 @@ def percept(truth: SimTruth, camera: CameraModel, noise: Noise = Noise()) -> Per
         free_distance=np.full(1, RANGE, np.float32),
         confidence=1.0,
         valid=True,
+        signs=_signs(truth, camera),
+        lights=_lights(truth, camera),
     )
+
+
+def mixed(perceive: Callable, truth: Callable[[], SimTruth], parts: tuple[str, ...]) -> Callable:
+    """`perceive` with some of its answer from the truth: 'lights' (and signs), 'objects', 'path' (and lane lines)."""
+
+    def answer(frame: Frame, camera: CameraModel, route_line: np.ndarray | None, path: np.ndarray | None) -> Percept:
+        seen, exact = perceive(frame, camera, route_line, path), percept(truth(), camera)
+        if not seen.valid:
+            return seen
+        swap = {"lights": ("lights", "signs"), "objects": ("objects",), "path": ("path", "lanes")}
+        return replace(seen, **{name: getattr(exact, name) for part in parts for name in swap[part]})
+
+    return answer
+
+
+def _lights(truth: SimTruth, camera: CameraModel) -> tuple[TrafficLight, ...]:
+    """The lights for our way at the next junction, those in view."""
+    out = []
+    for signal in truth.signals:
+        if signal.kind == "light" and signal.distance < RANGE:
+            for box in _boxes(signal.posts, truth, camera, LIGHT_LOW, LIGHT_HIGH, LIGHT_HALF_WIDTH):
+                out.append(TrafficLight(box, Light(signal.state), 1.0))
+    return tuple(out)
+
+
+def _signs(truth: SimTruth, camera: CameraModel) -> tuple[TrafficSign, ...]:
+    """The sign at the next junction, if in view."""
+    out = []
+    for signal in truth.signals:
+        if signal.kind in ("stop", "yield") and signal.distance < SIGN_RANGE:
+            out += [
+                TrafficSign(box, signal.kind, 1.0, 0.0) for box in _boxes(signal.posts, truth, camera, SIGN_LOW, SIGN_HIGH, SIGN_HALF_WIDTH)
+            ]
+    return tuple(out)
+
+
+def _boxes(posts: np.ndarray, truth: SimTruth, camera: CameraModel, low: float, high: float, half: float) -> list[np.ndarray]:
+    places = child_from_parent(posts, truth.x, truth.y, truth.yaw).reshape(-1, 2)
+    out = []
+    for x, y in places:
+        pixels, depth = image_from_vehicle(camera, np.array([(x, y + half, high), (x, y - half, low)]))
+        (u0, v0), (u1, v1) = pixels
+        if depth.min() > 1.0 and u0 >= 0 and v0 >= 0 and u1 < camera.width and v1 < camera.height:
+            out.append(np.array([u0, v0, u1, v1], np.float32))
+    return out
 
 
 def _line(side: int, points: np.ndarray, camera: CameraModel) -> LaneLine:

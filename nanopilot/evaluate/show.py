@@ -31,7 +31,7 @@ def drive(configs: list[DriveConfig], repeat: int, out: Path, film: bool, begin:
     arrived = []
     for config in configs:
         for k in range(repeat):
-            name = f"drive-{config.map}-{config.seed}" + (f"-{k + 1}" if repeat > 1 else "")
+            name = f"drive-{Path(config.town).name or config.map}-{config.seed}" + (f"-{k + 1}" if repeat > 1 else "")
             if begin is not None:
                 begin(out / f"{name}.mcap")
             arrived.append(_one(config, out / f"{name}.mcap", film, console))
@@ -41,7 +41,8 @@ def drive(configs: list[DriveConfig], repeat: int, out: Path, film: bool, begin:
 
 
 def _one(config: DriveConfig, log: Path, film: bool, console: Console) -> bool:
-    console.print(f"seed {config.seed}, map {config.map}, traffic {config.traffic:g}, {config.hz:g} Hz: starting the simulator ...")
+    where = f"town {config.town}" if config.town else f"map {config.map}"
+    console.print(f"seed {config.seed}, {where}, traffic {config.traffic:g}, {config.hz:g} Hz: starting the simulator ...")
     line = _LiveLine(console)
     try:
         row = drive_once(config, log, line)
@@ -115,6 +116,9 @@ def summary(row: DriveRow) -> Table:
         "time": f"{row.realtime_factor:.2f} times real time",
         "ms p50/p99": ", ".join(f"{name} {p50:.1f}/{p99:.1f}" for name, (p50, p99) in row.stage_ms.items()),
     }
+    if row.driving_score or row.infractions:
+        said = ", ".join(f"{kind} {n}" for kind, n in row.infractions.items()) or "no infraction"
+        lines["driving score"] = f"{row.driving_score:.2f} (CARLA's), {said}; above the limit {row.speeding:.0%} of the time"
     if row.faults:
         lines["faults"] = f"{row.faults} steps without an answer; see /step in the log"
     for name, text in lines.items():

@@ -87,6 +87,13 @@ def speed_table(path: Path, wanted: float, config: LongitudinalConfig, turn: flo
     return np.sqrt(np.minimum.accumulate((v2 + slope)[::-1])[::-1] - slope)
 
 
+def slowed(path: Path, table: Float[Array, " n"], at: float, speed: float, config: LongitudinalConfig) -> Float[Array, " n"]:
+    """The speed table lowered so that `speed` holds `at` metres ahead; unchanged where there is none."""
+    if not np.isfinite(at):
+        return table
+    return np.minimum(table, np.sqrt(speed**2 + 2 * config.comfort_deceleration * np.maximum(at - path.s, 0.0)))
+
+
 def roll_out(
     path: Path, table: Float[Array, " m"], times: Float[Array, " n"], speed: float, bounds: Bounds | None, config: LongitudinalConfig
 ) -> Profile:

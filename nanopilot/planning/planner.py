@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from nanopilot import dynamics
 from nanopilot.messages import Behaviour, Plan, Turn, VehicleModel, World
-from nanopilot.planning import behaviour, conflicts, lateral, longitudinal
+from nanopilot.planning import behaviour, conflicts, lateral, longitudinal, rules
 
 Array = np.ndarray
 
@@ -40,6 +40,7 @@ class Config:
     conflicts: conflicts.ConflictConfig = field(default_factory=conflicts.ConflictConfig)
     lateral: lateral.LateralConfig = field(default_factory=lateral.LateralConfig)
     longitudinal: longitudinal.LongitudinalConfig = field(default_factory=longitudinal.LongitudinalConfig)
+    rules: rules.RulesConfig = field(default_factory=rules.RulesConfig)
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class State:
     plan: Plan | None = None
     yields: tuple[int, ...] = ()
     waiting: float = 0.0  # s we have stood yielding
+    rules: rules.RulesState = field(default_factory=rules.RulesState)
 
 
 def initial(config: Config = Config()) -> State:
@@ -62,19 +64,22 @@ def step(state: State, world: World, vehicle: VehicleModel, config: Config = Con
     acceleration, curvature = _start(state.plan, world, config)
     if line.target is None:
         plan = _no_road(world, acceleration, curvature, config)
-        return State(line, plan), plan
+        return State(line, plan, rules=state.rules), plan
 
     path = behaviour.blended(line, world.speed, config.behaviour)
     times = config.step * np.arange(config.speed_steps + 1)
-    wanted = world.speed_limit if line.unseen == 0 else min(world.speed_limit, config.unseen_speed)
+    ruled, rule = rules.step(state.rules, world, dt, vehicle, config.rules)
+    limit = min(world.speed_limit, rule.limit)
+    wanted = limit if line.unseen == 0 else min(limit, config.unseen_speed)
     turn = world.next_turn_distance if world.next_turn in TURNS else np.inf
     table = longitudinal.speed_table(path, wanted, config.longitudinal, turn)
+    table = longitudinal.slowed(path, table, rule.at, rule.speed, config.longitudinal)
     table = conflicts.passing_speeds(path, world.tracks, table, config.longitudinal, config.conflicts)
     free = longitudinal.roll_out(path, table, times, world.speed, None, config.longitudinal)
     verdict = conflicts.assess(
         path, world.tracks, times, free.s, vehicle, state.waiting, state.yields, config.longitudinal, config.conflicts
     )
-    bounds, stop_reason = _stops(verdict.bounds, world, line, config)
+    bounds, stop_reason = _stops(verdict.bounds, world, line, rule, config)
     profile = longitudinal.plan(path, table, times, world.speed, acceleration, bounds, vehicle, config.longitudinal)
 
     n = config.path_steps + 1
@@ -89,7 +94,7 @@ def step(state: State, world: World, vehicle: VehicleModel, config: Config = Con
         speed=profile.speed[:n], acceleration=profile.acceleration[:n], curvature=trajectory.curvature, lead_id=lead,
     )  # fmt: skip
     waits = name == Behaviour.YIELD and world.speed < config.standing_speed
-    return State(line, plan, verdict.yields, state.waiting + dt if waits else 0.0), plan
+    return State(line, plan, verdict.yields, state.waiting + dt if waits else 0.0, ruled), plan
 
 
 def _start(last: Plan | None, world: World, config: Config) -> tuple[float, float]:
@@ -106,12 +111,16 @@ def _start(last: Plan | None, world: World, config: Config) -> tuple[float, floa
     return float(np.clip(a, world.acceleration - config.max_acceleration_gap, world.acceleration + config.max_acceleration_gap)), k
 
 
-def _stops(bounds: longitudinal.Bounds, world: World, line: behaviour.Line, config: Config) -> tuple[longitudinal.Bounds, str]:
+def _stops(
+    bounds: longitudinal.Bounds, world: World, line: behaviour.Line, rule: rules.Rule, config: Config
+) -> tuple[longitudinal.Bounds, str]:
     """Add the stops that no track makes; the reason is empty when there is none near."""
     braking = world.speed**2 / (2 * config.stop_deceleration)
     reason = ""
     if len(world.route_line) and world.goal_distance < braking + config.goal_notice:
         bounds, reason = longitudinal.stopping_bounds(bounds, world.goal_distance), "goal"
+    if rule.stop < braking + config.goal_notice:
+        bounds, reason = longitudinal.stopping_bounds(bounds, rule.stop), rule.reason
     if world.blind > config.blind_stop:
         return longitudinal.stopping_bounds(bounds, braking), "blind"
     if line.unseen > config.unseen_stop:
@@ -143,8 +152,8 @@ def _say(
         return (Behaviour.CHANGE_LEFT if left else Behaviour.CHANGE_RIGHT), f"{emergency}lane change for the route", lead
     if lead >= 0:
         return Behaviour.FOLLOW, f"{emergency}follow {lead}", lead
-    if stop == "goal":
-        return Behaviour.STOP, "stop at the goal", lead
+    if stop:
+        return Behaviour.STOP, "stop at the goal" if stop == "goal" else f"stop: {stop}", lead
     return Behaviour.KEEP_LANE, "lane not seen: slow" if line.unseen > 0 else "keep lane", lead
 
 

@@ -107,7 +107,8 @@ class CpuCamera:
                 _shade(ROOFS[number % len(ROOFS)], number),
             )
         elif p.kind == "sign":
-            name = f"sign_{p.variant if p.variant in SIGNS else SIGNS[number % len(SIGNS)]}"
+            known = p.variant in SIGNS or f"sign_{p.variant}" in kinds
+            name = f"sign_{p.variant if known else SIGNS[number % len(SIGNS)]}"
         elif p.kind == "barrier":
             name = f"barrier_{p.variant or 'wall'}"
         if name not in kinds:

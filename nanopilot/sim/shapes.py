@@ -284,7 +284,26 @@ def _disc(s: Shape, x: float, z: float, radius: float, material: str, sides: int
     s.face(points - (0.004, 0, 0), "metal", np.array([x + 1, 0, z]))
 
 
-SIGNS = ("speed", "stop", "warning", "direction", "yield")
+SIGNS = ("speed", "stop", "warning", "direction", "yield")  # scattered anywhere
+LIMITS = (20, 30, 40, 50, 60, 70, 80, 90, 100, 110, 120, 130)  # km/h, signs "speed_20" and so on: they stand where they hold
+DIGITS = {0: "abcdef", 1: "bc", 2: "abdeg", 3: "abcdg", 4: "bcfg", 5: "acdfg", 6: "acdefg", 7: "abc", 8: "abcdefg", 9: "abcdfg"}
+STROKES = {"a": (0, 1, 1, 1), "b": (1, 0.5, 1, 1), "c": (1, 0, 1, 0.5), "d": (0, 0, 1, 0), "e": (0, 0, 0, 0.5), "f": (0, 0.5, 0, 1),
+           "g": (0, 0.5, 1, 0.5), "m": (0.5, 0, 0.5, 1)}  # fmt: skip  # a digit's seven strokes: from and to, of its width and height
+
+
+def _word(s: Shape, letters: list[str], x: float, z: float, wide: float, gap: float, material: str) -> None:
+    """Letters, each a string of STROKES, on a sign's face at height z."""
+    tall, thick = 0.30, 0.045
+    left = (len(letters) * wide + (len(letters) - 1) * gap) / 2
+    for k, letter in enumerate(letters):
+        y0 = k * (wide + gap) - left  # the face looks along +x, so its reader's left is -y
+        for stroke in letter:
+            ya, za, yb, zb = STROKES[stroke]
+            ys, zs = sorted((y0 + ya * wide, y0 + yb * wide)), sorted((z + (za - 0.5) * tall, z + (zb - 0.5) * tall))
+            low, high = (ys[0] - thick / 2, zs[0] - thick / 2), (ys[1] + thick / 2, zs[1] + thick / 2)
+            s.face(
+                np.array([(x, low[0], low[1]), (x, high[0], low[1]), (x, high[0], high[1]), (x, low[0], high[1])]), material, np.zeros(3)
+            )
 
 
 def _sign(variant: str) -> tuple[Array, Array]:
@@ -313,6 +332,15 @@ def _sign(variant: str) -> tuple[Array, Array]:
         s.box((0.03, 0.06), (-0.4, 0.4), (1.85, 2.5), "blue")
         s.face(np.array([(0.065, -0.06, 1.95), (0.065, 0.06, 1.95), (0.065, 0.06, 2.25), (0.065, -0.06, 2.25)]), "white", np.zeros(3))
         s.face(np.array([(0.065, -0.18, 2.22), (0.065, 0.18, 2.22), (0.065, 0, 2.42)]), "white", np.zeros(3))
+    elif variant == "stop_word":
+        _disc(s, 0.04, z, 0.40, "white", 8, np.pi / 8)
+        _disc(s, 0.05, z, 0.37, "red", 8, np.pi / 8)
+        _word(s, ["acdfg", "am", "abcdef", "abefg"], 0.06, z, 0.10, 0.06, "white")
+    elif variant.startswith("speed_"):
+        _disc(s, 0.04, z, 0.38, "red", 18)
+        _disc(s, 0.05, z, 0.31, "white", 18)
+        number = [DIGITS[int(digit)] for digit in variant[6:]]
+        _word(s, number, 0.06, z, 0.17 if len(number) < 3 else 0.11, 0.08, "black")
     else:
         _disc(s, 0.04, z, 0.38, "red", 14)
         _disc(s, 0.05, z, 0.30, "white", 14)
@@ -418,4 +446,5 @@ def library() -> Library:
     shapes |= {"light": _light(), "lamp": _lamp(), "cone": _cone(), "pole": _box("metal"), "kerb": _box("concrete"), "box": _box("primary")}
     shapes |= {f"barrier_{v}": _barrier(v) for v in ("wall", "rail", "works")}
     shapes |= {f"shadow_{form}": _shadow(form) for form in ("car", "tree", "flat", "pole", "box")}
+    shapes |= {f"sign_speed_{limit}": _sign(f"speed_{limit}") for limit in LIMITS} | {"sign_stop_word": _sign("stop_word")}
     return pack(shapes)

@@ -30,6 +30,16 @@ class TrueActor(Message):
 
 
 @dataclass(frozen=True)
+class TrueSignal(Message):
+    """What rules the route's next junction: `kind` light, stop, yield or none; `distance` is the rear axle's to the stop line."""
+
+    kind: str
+    state: str  # a light's: messages.Light value; '' otherwise
+    distance: float
+    posts: Float[np.ndarray, "n 2"]  # where the lights or the sign stand, map frame
+
+
+@dataclass(frozen=True)
 class SimTruth(Message):
     """All a judge needs of one instant."""
 
@@ -52,3 +62,7 @@ class SimTruth(Message):
     crash_person: bool
     out_of_road: bool
     arrived: bool
+    signals: tuple[TrueSignal, ...] = ()  # of towns
+    limit: float = 0.0  # m/s, the road's speed limit; 0 where there is none
+    infractions: tuple[str, ...] = ()  # of towns, so far: names of sim.sumo.PENALTIES' keys
+    wrong_way: float = 0.0  # m driven outside the lanes of our direction

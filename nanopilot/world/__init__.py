@@ -14,11 +14,12 @@ import numpy as np
 from jaxtyping import Float
 
 from nanopilot.messages import CarState, Curve, Observation, Percept, World
-from nanopilot.world import lanes, localise, tracks
+from nanopilot.world import lanes, localise, signals, tracks
 from nanopilot.world.curves import RoadCurve, moved
 from nanopilot.world.lanes import LaneConfig, LaneState
 from nanopilot.world.localise import LocaliseConfig, LocaliseState
 from nanopilot.world.motion import own_motion
+from nanopilot.world.signals import SignalConfig, SignalState
 from nanopilot.world.tracks import TrackConfig, Tracks
 
 Array = np.ndarray
@@ -29,6 +30,8 @@ class Config:
     lanes: LaneConfig = field(default_factory=LaneConfig)
     tracks: TrackConfig = field(default_factory=TrackConfig)
     localise: LocaliseConfig = field(default_factory=LocaliseConfig)
+    signals: SignalConfig = field(default_factory=SignalConfig)
+    rules_of_the_road: bool = False  # signs and lights count: off in MetaDrive's maps, whose signs stand anywhere
     max_gap: float = 0.5  # s between observations that dead reckoning bridges; guess: 5 m of unseen road at 10 m/s
     max_lag: float = 0.1  # s a percept's frame may differ from its observation
 
@@ -42,6 +45,7 @@ class State:
     t: float = 0.0
     percept_t: float = float("-inf")  # of the last percept used
     blind: float = 0.0
+    signals: SignalState = field(default_factory=SignalState)
     reset: str = ""  # why lanes and tracks last began anew
 
 
@@ -82,6 +86,10 @@ def step(state: State, observation: Observation, percept: Percept | None, config
     seen_path = lane.path if usable else None
     pose = localise.update(pose, car, observation.gps, observation.route, seen_path, observation.t, dt, config.localise)
     state = replace(state, lanes=lane, tracks=others, localise=pose, car=car, t=observation.t)
+    if config.rules_of_the_road:
+        ahead = localise.ahead(pose, config.localise)
+        seen = signals.step(state.signals, percept if usable else None, ahead, motion.travelled, dt, config.signals)
+        state = replace(state, signals=seen)
     return state, _told(state, config)
 
 
@@ -120,4 +128,5 @@ def _told(state: State, config: Config) -> World:
         speed_limit=ahead.speed_limit,
         localisation_std=ahead.localisation_std,
         blind=state.blind,
+        signals=signals.told(state.signals, ahead, config.signals) if config.rules_of_the_road else (),
     )

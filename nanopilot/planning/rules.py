@@ -1,0 +1,88 @@
+"""The rules of the road at a junction: where to stop, and how fast to come.
+
+In: the world's RoadSignals and the route's junction. Out: a Rule: a stop (m along the path for the rear axle), a speed to pass the junction
+at, why. Red: stop. Amber: stop if braking comfortably does it, else go on. Green: go. A stop sign: stand before the line, then go when the
+way is free. A yield sign: come slowly. Who has been told to go and has crossed the line goes on. Who is in the way is `conflicts`' work.
+Sources: Vienna Convention on Road Signs, articles 10 (stop, yield) and 23 (lights). It knows no arrows and no police officers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from nanopilot.messages import Light, VehicleModel, World
+
+
+@dataclass(frozen=True)
+class RulesConfig:
+    """Guesses unless another origin stands beside."""
+
+    amber_deceleration: float = 2.5  # m/s²: harder, amber is driven through; signals are timed for 3 to 3.5 (RiLSA)
+    red_deceleration: float = 6.0  # m/s²: harder, it is too late
+    margin: float = 1.0  # m between nose and line, and
+    margin_stds: float = 1.5  # standard deviations of where the line is
+    most_margin: float = 4.0  # m
+    line_passed: float = 1.0  # m beyond the line that we are past it, moving
+    moving: float = 1.0  # m/s
+    standing: float = 0.09  # m/s
+    stop_time: float = 1.0  # s to stand at a stop sign
+    stop_reach: float = 8.0  # m before the line at which standing counts
+    creep: float = 4.0  # m, told too far: who stands so far before a red line is close enough
+    yield_speed: float = 4.0  # m/s over a yield line
+    new_junction: float = 8.0  # m by which the distance grows when the junction is behind us
+
+
+@dataclass(frozen=True)
+class RulesState:
+    distance: float = np.inf
+    going: bool = False  # decided to cross, and past where that can be changed
+    stood: float = 0.0  # s at this junction's stop sign
+
+
+@dataclass(frozen=True)
+class Rule:
+    stop: float = np.inf  # m
+    speed: float = np.inf  # m/s at `at` m ahead
+    at: float = np.inf
+    limit: float = np.inf  # m/s
+    reason: str = ""
+
+
+def step(state: RulesState, world: World, dt: float, vehicle: VehicleModel, config: RulesConfig) -> tuple[RulesState, Rule]:
+    """What the rules ask for now."""
+    limit = min((s.speed_limit for s in world.signals if s.kind == "limit"), default=np.inf)
+    signal = next((s for s in world.signals if s.kind != "limit"), None)
+    if signal is None:
+        return RulesState(), Rule(limit=limit)
+    if signal.distance > state.distance + config.new_junction:
+        state = RulesState()
+    line = signal.distance - (vehicle.length - vehicle.rear_overhang)  # of our nose
+    margin = min(config.margin + config.margin_stds * signal.distance_std, config.most_margin)
+    state = replace(state, distance=signal.distance)
+    if line < -config.line_passed and world.speed > config.moving:
+        state = replace(state, going=True)
+    if signal.kind == "light":
+        return _light(state, signal.state, line, margin, world, limit, config)
+    slowly = Rule(speed=config.yield_speed, at=max(line, 0.0), limit=limit, reason=f"{signal.kind} sign")
+    if signal.kind == "yield" or state.going:
+        return state, slowly
+    if world.speed < config.standing and line < config.stop_reach:
+        state = replace(state, stood=state.stood + dt)
+    if state.stood >= config.stop_time:
+        return state, slowly
+    return state, replace(slowly, stop=max(line - margin, 0.0))
+
+
+def _light(
+    state: RulesState, light: Light, line: float, margin: float, world: World, limit: float, config: RulesConfig
+) -> tuple[RulesState, Rule]:
+    go = Rule(limit=limit)
+    if light in (Light.GREEN, Light.OFF) or state.going:
+        return state, go
+    hardest = config.red_deceleration if light == Light.RED else config.amber_deceleration
+    needed = world.speed**2 / (2 * max(line, 0.1))
+    if needed > hardest and world.speed > config.moving:
+        return replace(state, going=light == Light.YELLOW), go
+    return state, Rule(stop=max(line - margin, 0.0), limit=limit, reason=f"{light.value} light")
