@@ -52,3 +52,18 @@ class SimTruth(Message):
     crash_person: bool
     out_of_road: bool
     arrived: bool
+
+
+@dataclass(frozen=True)
+class RobotTruth(Message):
+    """The humanoid's exact state, in the frame of its start."""
+
+    t: float
+    x: float
+    y: float
+    yaw: float
+    height: float
+    fallen: bool
+    touched: tuple[str, ...]  # names of what it has touched so far
+    goal: tuple[float, float]
+    people: Float[Array, "n 2"]
