@@ -121,6 +121,7 @@ def judge(c: RobotConfig, records: list[Record], truths: list[RobotTruth], room:
     end = next((t for t in reversed(truths[:-1])), last)
     drift = float(np.hypot(end.x - seen[-1].x, end.y - seen[-1].y)) if seen else 0.0
     out: dict[str, Any] = {"error": 0.0}
+    stages = records[-1].seconds if records else ()
     if c.task == "walk":
         out["error"] = float(np.hypot(last.x - last.goal[0], last.y - last.goal[1]))
         done = stopped == "arrived" and out["error"] < REACHED
@@ -144,8 +145,8 @@ def judge(c: RobotConfig, records: list[Record], truths: list[RobotTruth], room:
         "drift": drift,
         "faults": sorted({r.fault for r in records if r.fault}),
         "realtime_factor": last.t / wall if wall else 0.0,
-        "stage_ms": {k: 1e3 * float(np.median([r.seconds[k] for r in records if k in r.seconds])) for k in records[-1].seconds} if records else {},
-    }  # fmt: skip
+        "stage_ms": {k: 1e3 * float(np.median([r.seconds[k] for r in records if k in r.seconds])) for k in stages},
+    }
 
 
 def mapped(seen: Room, room: rooms.Room) -> tuple[float, float]:

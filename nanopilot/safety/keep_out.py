@@ -1,7 +1,8 @@
 """A humanoid's second opinion: is a thing or a person too near ahead for a step forward?
 
-In: a World with a Room. Out: an RssVerdict whose `distance` is that from the body's middle to the nearest occupied cell or person ahead, and
-`safe_distance` how near that may be. It shares no code with the planner, which keeps further away. It sees what the world has mapped.
+In: a World with a Room. Out: an RssVerdict whose `distance` is that from the body's middle to the nearest occupied cell or person
+ahead, and `safe_distance` how near that may be. It shares no code with the planner, which keeps further away.
+It sees only what the world has mapped.
 """
 
 from __future__ import annotations

