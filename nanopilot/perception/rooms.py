@@ -91,11 +91,12 @@ def free_distance(probability: Float32[Array, "7 h w"], camera: CameraModel) -> 
     for k in range(1, PATIENCE):  # a lone sample is noise
         blocked[:, :-k] &= blocked[:, k:] | ~shown[:, k:]
     first = np.where(blocked.any(1), blocked.argmax(1), len(RANGES) - 1)
-    seen_first = np.where(shown.any(1), shown.argmax(1), len(RANGES))
     last_shown = np.where(shown.any(1), len(RANGES) - 1 - shown[:, ::-1].argmax(1), 0)
     end = np.minimum(first, last_shown)
-    free = np.where((seen_first < len(RANGES)) & shown.any(1), RANGES[end], UNKNOWN)
-    free = np.where(~blocked.any(1) & (last_shown == len(RANGES) - 1) & shown.any(1), FAR, free)
+    open_end = np.where(
+        last_shown == len(RANGES) - 1, FAR, UNKNOWN
+    )  # a bearing that leaves the picture before anything was met tells nothing
+    free = np.where(blocked.any(1), RANGES[end], open_end)
     near = np.minimum(end + 2, len(RANGES) - 1)
     rows = np.arange(len(BEARINGS))
     person = blocked.any(1) & (np.maximum(someone[rows, end], someone[rows, near]) > PERSON_SHARE)

@@ -208,7 +208,7 @@ def train(config: TrainConfig) -> None:
             torch.save(state, kept.with_suffix(".part"))
             kept.with_suffix(".part").replace(kept)
             figures = measure(network, *test)
-            print(f"step {step + 1} loss {float(loss):.3f} {perf_counter() - start:.0f} s {json.dumps(figures)}", flush=True)
+            print(f"step {step + 1} loss {loss.item():.3f} {perf_counter() - start:.0f} s {json.dumps(figures)}", flush=True)
             export(network, config, figures, step + 1)
 
 
