@@ -153,6 +153,26 @@ class Warnings:
 
 
 @dataclass(frozen=True)
+class RobotSuite:
+    """The pilot in the humanoid's body: many rooms. Rooms 0-99 are for tuning, 1000-1049 are held out."""
+
+    task: Literal["walk", "explore", "follow"] = "walk"
+    seeds: str = "0-9"
+    oracle: bool = False
+    """True classes of pixels in place of the network's."""
+    ideal_imu: bool = False
+    """An IMU without error."""
+    pushes: float = 0.0
+    """Push the robot with so many m/s every 5 s."""
+    dead_camera: bool = False
+    """Black pictures from 5 s to 7 s."""
+    json: Path | None = None
+    """Write the report here; finished seeds are kept beside it, and a stopped run goes on."""
+    workers: int = 1
+    """More than one is faster but spoils the real-time factor."""
+
+
+@dataclass(frozen=True)
 class Evaluate:
     """Measure the pilot, with 95 % intervals, or the warnings."""
 
@@ -163,7 +183,23 @@ class Evaluate:
         | Annotated[Protocols, subcommand("protocols")]
         | Annotated[Perception, subcommand("perception")]
         | Annotated[Warnings, subcommand("watch")]
+        | Annotated[RobotSuite, subcommand("robot")]
     )
+
+
+@dataclass(frozen=True)
+class Robot:
+    """The same pilot in a humanoid's body: walk to a goal, explore a room, or follow a person; writes a log and a film."""
+
+    task: Positional[Literal["walk", "explore", "follow"]]
+    seed: int = 0
+    """Which room."""
+    out: Path = Path("out")
+    """Folder for robot.mcap and robot.mp4."""
+    oracle: bool = False
+    """True classes of pixels in place of the network's."""
+    show: bool = False
+    """Open the page over the log in the browser afterwards."""
 
 
 @dataclass(frozen=True)
@@ -276,6 +312,7 @@ TOWN_TIME = 3.0  # times a map's: a kilometre with red lights
 Command = (
     Annotated[Drive, subcommand("drive")]
     | Annotated[Evaluate, subcommand("evaluate")]
+    | Annotated[Robot, subcommand("robot")]
     | Annotated[Label, subcommand("label")]
     | Annotated[Watch, subcommand("watch")]
     | Annotated[Calibrate, subcommand("calibrate")]
@@ -305,12 +342,14 @@ def main(argv: list[str] | None = None) -> None:
     sys.exit(code)
 
 
-def run(command: Drive | Evaluate | Label | Watch | Calibrate | Video | View | Doctor | Train) -> int:
+def run(command: Drive | Evaluate | Robot | Label | Watch | Calibrate | Video | View | Doctor | Train) -> int:
     """Dispatch to the one that does it."""
     if isinstance(command, Drive):
         return drive(command)
     if isinstance(command, Evaluate):
         return evaluate(command.suite)
+    if isinstance(command, Robot):
+        return robot(command)
     if isinstance(command, Label):
         from nanopilot.train import label
 
@@ -357,6 +396,18 @@ def drive(c: Drive) -> int:
     return code
 
 
+def robot(c: Robot) -> int:
+    from nanopilot.evaluate.robot import RobotConfig
+    from nanopilot.evaluate.robot_show import show
+
+    code = show(RobotConfig(c.task, c.seed, c.oracle), c.out)
+    if c.show:
+        from nanopilot import viewer
+
+        viewer.view(viewer.ViewConfig(c.out / "robot.mcap", open=True))
+    return code
+
+
 def watch(c: Watch) -> int:
     from nanopilot.bodies.lens import LensConfig
     from nanopilot.watch import run
@@ -392,7 +443,7 @@ def calibrate(c: Calibrate) -> int:
     return 0
 
 
-def evaluate(command: Routes | Minute | Faults | Protocols | Perception | Warnings) -> int:
+def evaluate(command: Routes | Minute | Faults | Protocols | Perception | Warnings | RobotSuite) -> int:
     if isinstance(command, Warnings):
         from nanopilot.evaluate import watch as warnings
 
@@ -430,7 +481,11 @@ def evaluate(command: Routes | Minute | Faults | Protocols | Perception | Warnin
         totals = ", ".join(f"{name} {report.summary[name]}" for name in towns.COUNTS)
         Console().print(suite.table(report), totals, highlight=False)
         return 1 if report.summary["errors"] else 0
-    if isinstance(c, Routes):
+    if isinstance(c, RobotSuite):
+        from nanopilot.evaluate import robot
+
+        report = robot.evaluate(robot.RobotConfig(c.task, 0, c.oracle, c.ideal_imu, c.pushes, c.dead_camera), seeds, c.workers, c.json)
+    elif isinstance(c, Routes):
         report = routes.evaluate(seeds, c.driver, c.map, c.traffic, c.camera, c.workers, c.json)
     else:
         report = minute.evaluate(seeds, c.camera, c.traffic, c.hz, c.oracle, c.workers, c.json)

@@ -209,7 +209,7 @@ class Log:
         """One observation taken apart on its topics, the pilot's answers by their names, and last how the step went."""
         for frame in observation.frames:
             self.write(f"/camera/{frame.camera}", frame)
-        for name in ("car", "gps", "route"):
+        for name in ("car", "gps", "route", "walker"):
             message = getattr(observation, name)
             if message is not None:
                 self.write(f"/{name}", message, observation.t)

@@ -127,6 +127,27 @@ class GpsFix(Message):
     heading_std: float
 
 
+@dataclass(frozen=True)
+class WalkerState(Message):
+    """What a humanoid's joint encoders and IMU tell. Place and yaw are dead reckoning from its start, and drift.
+
+    Its vehicle frame: origin on the floor below the pelvis, x where the pelvis points, level.
+    """
+
+    t: float
+    x: float
+    y: float
+    yaw: float
+    roll: float
+    pitch: float
+    height: float  # pelvis above the floor
+    vx: float  # forward, left, m/s
+    vy: float
+    yaw_rate: float
+    camera: CameraModel  # the head camera as it stands now, in the vehicle frame
+    joints: Float[Array, " n"]  # rad
+
+
 class Turn(StrEnum):
     """What a navigation device says."""
 
@@ -168,6 +189,7 @@ class Observation(Message):
     car: CarState
     gps: GpsFix | None = None
     route: Route | None = None
+    walker: WalkerState | None = None  # of a body with legs
 
 
 # --------------------------------------------------------------------------- perception
@@ -188,6 +210,13 @@ class SceneClass:
     )  # fmt: skip
     OTHER, ROAD, MARKING, PAVEMENT, VEHICLE, PERSON, CYCLIST, SIGN, NATURE, BUILDING, SKY, POLE, FENCE = range(13)
     IGNORE = 255
+
+
+class RoomClass:
+    """Per-pixel classes indoors; in a Percept of a walker `scene` holds these."""
+
+    NAMES = ("other", "floor", "obstacle", "box", "table", "person", "robot")
+    OTHER, FLOOR, OBSTACLE, BOX, TABLE, PERSON, ROBOT = range(7)
 
 
 class PaintForm(StrEnum):
@@ -344,6 +373,20 @@ class RoadSignal(Message):
 
 
 @dataclass(frozen=True)
+class Room(Message):
+    """What a walker knows of the floor around it, in the frame of its start, and where it is in it."""
+
+    x: float
+    y: float
+    yaw: float
+    origin: Float[Array, "2"]  # of the grid's corner [0, 0]
+    cell: float  # m
+    occupancy: UInt8[Array, "h w"]  # percent, row along y; UNKNOWN where nothing was seen
+
+    UNKNOWN = 255
+
+
+@dataclass(frozen=True)
 class World(Message):
     """The road, the others and ourselves, now."""
 
@@ -367,6 +410,7 @@ class World(Message):
     localisation_std: float
     blind: float  # s since the last valid percept
     signals: tuple[RoadSignal, ...] = ()
+    room: Room | None = None  # of a body with legs
 
 
 # --------------------------------------------------------------------------- planning, control, safety
@@ -406,6 +450,15 @@ class Signal(StrEnum):
 
 
 @dataclass(frozen=True)
+class Walk(Message):
+    """A velocity over the floor, in a walker's vehicle frame."""
+
+    vx: float
+    vy: float
+    yaw_rate: float
+
+
+@dataclass(frozen=True)
 class Command(Message):
     """What control wants of the car. Curvature is that of the rear axle's path, left positive."""
 
@@ -414,6 +467,7 @@ class Command(Message):
     curvature: float
     signal: Signal = Signal.OFF
     arc: tuple[float, ...] = ()  # the plan's curvature each metre from here, to steer by if no command follows
+    walk: Walk | None = None  # of a body with legs, in place of acceleration and curvature
 
 
 class Mode(StrEnum):
@@ -479,6 +533,7 @@ class SafeCommand(Message):
     brakes: bool = False  # the guardian's
     steers: bool = False  # the guardian's
     precharge: bool = False  # brakes made ready
+    walk: Walk | None = None  # of a body with legs
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,9 @@ In: a body. Out: a record of every message of each step, with the time each stag
 knows every stage. Eyes that fail leave the pilot blind: it goes on from memory, and the driver is asked to take over.
 Any other stage that raises takes the command away for that step, and safety, which is asked whatever happened before
 it, brings the car to a stop. The fault's text stays in the record. The guardian of `assist` is heard by safety whether the
-pilot is engaged or the driver drives.
-It keeps no log and draws nothing: who iterates over `drive` does.
+pilot is engaged or the driver drives. It keeps no log and draws nothing: who iterates over `drive` does.
+Every body goes through this one loop: the stages are the car's unless others of the same shape are handed in (`Stages`), as the
+humanoid's are.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 from nanopilot import assist, control, planning, safety, world
 from nanopilot.assist import guardian
@@ -23,19 +25,33 @@ from nanopilot.safety import rss
 
 
 @dataclass(frozen=True)
-class PilotConfig:
-    """Every stage's own configuration, kept beside the stage's code."""
+class Stages:
+    """What is between eyes and body: modules with `initial` and `step`, the world's with `expected` too."""
 
+    world: Any = world
+    assist: Any = assist
+    guardian: Any = guardian
+    planning: Any = planning
+    control: Any = control
+    safety: Any = safety
+    second_opinion: Any = rss
+
+
+@dataclass(frozen=True)
+class PilotConfig:
+    """The stages and every stage's own configuration, kept beside the stage's code; those here are the car's."""
+
+    stages: Stages = Stages()
     weights: Path | None = None  # None: the committed weights
     engaged: bool = True  # False: the driver drives, and only the guardian acts
     plausible: plausible.Config = field(default_factory=plausible.Config)
-    world: world.Config = field(default_factory=world.Config)
-    assist: assist.Config = field(default_factory=assist.Config)
-    guardian: guardian.Config = field(default_factory=guardian.Config)
-    planning: planning.Config = field(default_factory=planning.Config)
-    control: control.Config = field(default_factory=control.Config)
-    safety: safety.Config = field(default_factory=safety.Config)
-    rss: rss.RssConfig = field(default_factory=rss.RssConfig)
+    world: Any = field(default_factory=world.Config)
+    assist: Any = field(default_factory=assist.Config)
+    guardian: Any = field(default_factory=guardian.Config)
+    planning: Any = field(default_factory=planning.Config)
+    control: Any = field(default_factory=control.Config)
+    safety: Any = field(default_factory=safety.Config)
+    rss: Any = field(default_factory=rss.RssConfig)
 
 
 @dataclass(frozen=True)
@@ -65,11 +81,11 @@ class Pilot:
 
     def drive(self) -> Iterator[Record]:
         """Yield a record per observation until the body stops; `self.stopped` then says why."""
-        c, vehicle, camera = self.config, self.body.vehicle, self.body.cameras[0]
-        world_state, plan_state = world.initial(c.world), planning.initial(c.planning)
-        control_state, safety_state = control.initial(c.control), safety.initial(c.safety, engaged=c.engaged)
-        assist_state, guard_state = assist.initial(), guardian.State()
-        plausible_state, rss_state = plausible.State(), rss.RssState()
+        c, s, vehicle, camera = self.config, self.config.stages, self.body.vehicle, self.body.cameras[0]
+        world_state, plan_state = s.world.initial(c.world), s.planning.initial(c.planning)
+        control_state, safety_state = s.control.initial(c.control), s.safety.initial(c.safety, engaged=c.engaged)
+        assist_state, guard_state = s.assist.initial(), s.guardian.initial()
+        plausible_state, rss_state = plausible.State(), s.second_opinion.initial(c.rss)
         route_line = None
         while True:
             try:
@@ -80,7 +96,7 @@ class Pilot:
             percept = seen = plan = command = verdict = guard = None
             fault, clock = "", Stopwatch()
             try:
-                path = world.expected(world_state, observation, c.world)
+                path = s.world.expected(world_state, observation, c.world)
                 for frame in observation.frames[:1]:
                     percept = self.perceive(frame, camera, route_line, path)
                     plausible_state, fault = plausible.step(plausible_state, frame, percept, observation.car.speed, c.plausible)
@@ -92,22 +108,22 @@ class Pilot:
                 percept = None
             clock.lap("perception")
             try:
-                world_state, seen = world.step(world_state, observation, percept, c.world)
+                world_state, seen = s.world.step(world_state, observation, percept, c.world)
                 route_line = seen.route_line if len(seen.route_line) else None
                 clock.lap("world")
-                assist_state, _ = assist.step(assist_state, seen, percept, observation.car, camera, vehicle, c.assist)
-                guard_state, guard = guardian.step(guard_state, assist_state, seen, percept, observation.car, vehicle, c.guardian)
+                assist_state, _ = s.assist.step(assist_state, seen, percept, observation.car, camera, vehicle, c.assist)
+                guard_state, guard = s.guardian.step(guard_state, assist_state, seen, percept, observation.car, vehicle, c.guardian)
                 clock.lap("assist")
-                plan_state, plan = planning.step(plan_state, seen, vehicle, c.planning)
+                plan_state, plan = s.planning.step(plan_state, seen, vehicle, c.planning)
                 clock.lap("planning")
-                control_state, command = control.step(control_state, plan, observation.car, vehicle, c.control)
+                control_state, command = s.control.step(control_state, plan, observation.car, vehicle, c.control)
                 clock.lap("control")
-                rss_state, verdict = rss.step(rss_state, seen, vehicle, c.rss)
+                rss_state, verdict = s.second_opinion.step(rss_state, seen, vehicle, c.rss)
             except Exception as error:  # whatever a stage did wrong, the answer is the same: no command, safe stop
                 fault = f"{type(error).__name__}: {error}"
             concern = fault or ("blind" if seen is not None and seen.blind > 0 else "")
             car, t = observation.car, observation.t
-            safety_state, safe = safety.step(safety_state, command, car, t, c.safety, False, concern, verdict, guard)
+            safety_state, safe = s.safety.step(safety_state, command, car, t, c.safety, False, concern, verdict, guard)
             clock.lap("safety")
             self.body.act(safe)
             yield Record(observation, percept, seen, plan, command, safe, fault, clock.seconds, verdict, guard)

@@ -77,6 +77,11 @@ class State:
     reason: str = ""
 
 
+def initial() -> State:
+    """Nothing is watched yet."""
+    return State()
+
+
 def step(
     state: State, assist: AssistState, world: World, percept: Percept | None, car: CarState, vehicle: VehicleModel, config: Config
 ) -> tuple[State, Guard]:

@@ -37,6 +37,10 @@ class RssState:
     danger: float = 0.0  # s
 
 
+def initial(config: RssConfig = RssConfig()) -> RssState:
+    return RssState()
+
+
 def step(state: RssState, world: World, vehicle: VehicleModel, config: RssConfig = RssConfig()) -> tuple[RssState, RssVerdict]:
     """The verdict on one world."""
     line = _line(world)

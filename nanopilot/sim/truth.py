@@ -66,3 +66,18 @@ class SimTruth(Message):
     limit: float = 0.0  # m/s, the road's speed limit; 0 where there is none
     infractions: tuple[str, ...] = ()  # of towns, so far: names of sim.sumo.PENALTIES' keys
     wrong_way: float = 0.0  # m driven outside the lanes of our direction
+
+
+@dataclass(frozen=True)
+class RobotTruth(Message):
+    """The humanoid's exact state, in the frame of its start."""
+
+    t: float
+    x: float
+    y: float
+    yaw: float
+    height: float
+    fallen: bool
+    touched: tuple[str, ...]  # names of what it has touched so far
+    goal: tuple[float, float]
+    people: Float[Array, "n 2"]

@@ -1,0 +1,116 @@
+"""What the humanoid feels: joint encoders and IMU with their errors, and dead reckoning from them alone.
+
+In: MuJoCo's state, of which only what a sensor would show is looked at, with noise added. Out: joint angles and rates, gyro,
+the direction of gravity; and a WalkerState: place from the feet (the lower foot stands still, so the pelvis moves against it),
+yaw from the gyro (biased, so it drifts), and where the head camera is. Errors are of the size of a good MEMS unit (guesses
+with room, e.g. 1 mrad/s of gyro bias left after calibration is 3.4 degrees a minute).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from nanopilot.messages import CameraModel, WalkerState
+from nanopilot.sim import humanoid
+from nanopilot.sim.humanoid import GAIT_PERIOD, SOLE, Built
+
+Array = np.ndarray
+
+LOWER_FOOT = 0.004  # m of height over which weight passes from one foot to the other
+SMOOTH = 0.4  # s over which the velocity is averaged, about half a stride
+
+
+@dataclass(frozen=True)
+class SensesConfig:
+    gyro_bias: float = 0.001  # rad/s, one std, drawn once
+    gyro_noise: float = 0.01  # rad/s, each sample
+    tilt_noise: float = 0.005  # rad, slow error of roll and pitch
+    tilt_time: float = 5.0  # s, how slow
+    encoder_noise: float = 0.001  # rad
+    rate_noise: float = 0.05  # rad/s
+
+    def ideal(self) -> SensesConfig:
+        """An IMU without error."""
+        return replace(self, gyro_bias=0.0, gyro_noise=0.0, tilt_noise=0.0)
+
+
+class Senses:
+    def __init__(self, config: SensesConfig, built: Built, seed: int) -> None:
+        mujoco = humanoid.require()
+        self.config, self.built, self.rng = config, built, np.random.default_rng([seed, 4])
+        self.bias = self.rng.normal(0, 1, 3) * config.gyro_bias
+        self.tilt = np.zeros(2)
+        self.body = mujoco.MjData(built.model)  # a copy that knows measured joints only
+        self.feet = [built.model.body(f"{side}_ankle_roll_link").id for side in ("left", "right")]
+        self.camera = built.model.camera(humanoid.CAMERA).id
+        self.yaw, self.xy, self.velocity = 0.0, np.zeros(2), np.zeros(2)
+        self.height, self.yaw_rate, self.before = humanoid.PELVIS_HEIGHT, 0.0, None
+        self.roll = self.pitch = 0.0
+        self.q = humanoid.STAND.copy()
+
+    def begin(self, data: Any) -> None:
+        """Count from here: where it stands at the start is told, as the goal is; nothing later is."""
+        w, x, y, z = data.qpos[3:7]
+        self.yaw = float(np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z)))
+        self.xy, self.velocity, self.before = data.qpos[:2].copy(), np.zeros(2), None
+        self._reckon()
+
+    def feel(self, data: Any) -> tuple[Float[Array, "29"], Float[Array, "29"], Float[Array, "3"], Float[Array, "3"]]:
+        """Joint angles, joint rates, gyro and gravity's direction (both in the pelvis frame), as measured now; and reckon on."""
+        c, rng = self.config, self.rng
+        self.q = data.qpos[self.built.q] + rng.normal(0, c.encoder_noise, 29)
+        dq = data.qvel[self.built.v] + rng.normal(0, c.rate_noise, 29)
+        gyro = data.qvel[3:6] + self.bias + rng.normal(0, 1, 3) * c.gyro_noise
+        keep = np.exp(-GAIT_PERIOD / c.tilt_time)
+        self.tilt = keep * self.tilt + np.sqrt(1 - keep**2) * c.tilt_noise * rng.normal(0, 1, 2)
+        w, x, y, z = data.qpos[3:7]
+        self.roll = float(np.arctan2(2 * (w * x + y * z), 1 - 2 * (x * x + y * y)) + self.tilt[0])
+        self.pitch = float(np.arcsin(np.clip(2 * (w * y - z * x), -1, 1)) + self.tilt[1])
+        cr, sr, cp, sp = np.cos(self.roll), np.sin(self.roll), np.cos(self.pitch), np.sin(self.pitch)
+        down = np.array([sp, -sr * cp, -cr * cp])
+        self.yaw_rate = float((gyro[1] * sr + gyro[2] * cr) / cp)
+        self.yaw += self.yaw_rate * GAIT_PERIOD
+        self._reckon()
+        return self.q, dq, gyro, down
+
+    def state(self, t: float, camera: CameraModel) -> WalkerState:
+        """Where we think we are, and where the camera is in the vehicle frame."""
+        body, c, s = self.body, np.cos(self.yaw), np.sin(self.yaw)
+        level = np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]])
+        place = level @ body.cam_xpos[self.camera]
+        axes = level @ body.cam_xmat[self.camera].reshape(3, 3)  # columns: right, up, backwards
+        ahead, left, up = -axes[:, 2], -axes[:, 0], axes[:, 1]
+        seen = replace(
+            camera,
+            x=float(place[0]),
+            y=float(place[1]),
+            z=float(place[2] + self.height),
+            yaw=float(np.arctan2(ahead[1], ahead[0])),
+            pitch=float(-np.arcsin(np.clip(ahead[2], -1, 1))),
+            roll=float(np.arctan2(left[2], up[2])),
+        )
+        vx, vy = level[:2, :2] @ self.velocity
+        return WalkerState(
+            t, float(self.xy[0]), float(self.xy[1]), self.yaw, self.roll, self.pitch, self.height, float(vx), float(vy), self.yaw_rate,
+            seen, self.q.copy(),
+        )  # fmt: skip
+
+    def _reckon(self) -> None:
+        """Put the measured joints and attitude on the copy with its pelvis at the origin, and see how the lower foot moved."""
+        mujoco = humanoid.require()
+        body, model = self.body, self.built.model
+        body.qpos[:3] = 0.0
+        mujoco.mju_euler2Quat(body.qpos[3:7], np.array([self.yaw, self.pitch, self.roll]), "zyx")
+        body.qpos[self.built.q] = self.q
+        mujoco.mj_kinematics(model, body)
+        mujoco.mj_camlight(model, body)
+        feet = body.xpos[self.feet]
+        lower = np.exp(-(feet[:, 2] - feet[:, 2].min()) / LOWER_FOOT)
+        step = np.zeros(2) if self.before is None else -(lower / lower.sum()) @ (feet - self.before)[:, :2]
+        self.xy = self.xy + step
+        self.velocity = self.velocity + (GAIT_PERIOD / SMOOTH) * (step / GAIT_PERIOD - self.velocity)
+        self.height, self.before = float(SOLE - feet[:, 2].min()), feet.copy()

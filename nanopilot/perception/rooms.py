@@ -1,0 +1,141 @@
+"""The humanoid's eyes: a head-camera picture -> Percept of a room, on one CPU core with ONNX Runtime.
+
+In: a Frame, and the head camera as it stood then (from joint encoders and IMU: `world.walker` passes it on as what it expects).
+Out: a Percept: class per cell, how far the floor is free at each bearing, people as detections. The network segments; metres come
+from the camera's geometry and the flat floor (`geometry.road_from_image` the other way round): along each bearing the floor is followed
+outwards until a cell is likelier something else, and there something stands. It knows no stairs, no glass and nothing that hangs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Float32, UInt8
+
+from nanopilot.geometry import image_from_vehicle
+from nanopilot.messages import CameraModel, Detection, Frame, Kind, Percept, RoomClass
+
+Array = np.ndarray
+
+WEIGHTS = Path(__file__).parent / "weights" / "rooms.onnx"
+VERSION = "1"
+WIDTH, HEIGHT, STRIDE = 96, 72, 2  # px the network sees; a cell of its answer
+BEARINGS = np.linspace(-0.9, 0.9, 91)  # rad, left positive, from below the camera
+RANGES = np.arange(0.35, 5.01, 0.05)  # m from below the camera
+FAR = float(RANGES[-1])  # free that far: nothing was met
+FLOOR = 0.5  # probability from which a cell counts as floor
+PATIENCE = 2  # samples in a row that aren't floor before something stands there
+PERSON_SHARE = 0.3  # probability of person that makes a bearing one of a person's
+PERSON_WIDTH = 0.5  # m
+UNKNOWN = 0.0  # free distance of a bearing that the picture doesn't show
+
+
+class RoomEyes:
+    """An ONNX session and the geometry around it. Raises FileNotFoundError or ValueError, each saying what to do."""
+
+    def __init__(self, weights: Path | None = None) -> None:
+        import onnxruntime
+
+        path = Path(weights or WEIGHTS)
+        if not path.is_file():
+            raise FileNotFoundError(f"no network weights at {path}: train them with `nanopilot train rooms`, or name a file")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        version = self.session.get_modelmeta().custom_metadata_map.get("nanopilot_rooms")
+        if version != VERSION:
+            raise ValueError(f"{path} is of version {version or 'unknown'}, this program needs {VERSION}: train again")
+
+    def perceive(self, frame: Frame, camera: CameraModel, route_line: object, expected: CameraModel) -> Percept:
+        """What one frame shows; `expected` is the camera with its pose at that time, `camera` the same at rest."""
+        image = frame.image
+        if image.shape != (camera.height, camera.width, 3):
+            raise ValueError(
+                f"camera {camera.name} gives {camera.width}x{camera.height}, this picture is {image.shape[1]}x{image.shape[0]}"
+            )
+        small = cv2.resize(image, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
+        return percept(self.session.run(None, {"image": small[None]})[0][0], frame.t, expected)
+
+
+def percept(probability: Float32[Array, "7 h w"], t: float, camera: CameraModel) -> Percept:
+    """The Percept of class probabilities seen by `camera`."""
+    scene = probability.argmax(0).astype(np.uint8)
+    free, person = free_distance(probability, camera)
+    known = free > UNKNOWN
+    return Percept(
+        t=t,
+        camera=camera.name,
+        lanes=(),
+        path=None,
+        objects=people(free, person, camera),
+        scene=scene,
+        free_distance=free,
+        confidence=float(probability.max(0).mean()),
+        valid=bool(known.mean() > 0.3),
+    )
+
+
+def free_distance(probability: Float32[Array, "7 h w"], camera: CameraModel) -> tuple[Float32[Array, " n"], UInt8[Array, " n"]]:
+    """Along each bearing: how far the floor is free (FAR: nothing met; UNKNOWN: not shown), and whether a person ends it."""
+    h, w = probability.shape[1:]
+    ground = polar(camera)
+    pixels, depth = image_from_vehicle(camera, np.concatenate([ground.reshape(-1, 2), np.zeros((ground.size // 2, 1))], 1))
+    scale = w / camera.width
+    u = ((pixels[:, 0] + 0.5) * scale - 0.5).reshape(ground.shape[:2]).astype(np.float32)
+    v = ((pixels[:, 1] + 0.5) * scale - 0.5).reshape(ground.shape[:2]).astype(np.float32)
+    shown = (depth.reshape(u.shape) > 0.05) & (u > 0) & (u < w - 1) & (v > 0) & (v < h - 1)
+    floor, own, someone = (cv2.remap(probability[k], u, v, cv2.INTER_LINEAR) for k in (RoomClass.FLOOR, RoomClass.ROBOT, RoomClass.PERSON))
+    blocked = shown & (floor + own < FLOOR)
+    for k in range(1, PATIENCE):  # a lone sample is noise
+        blocked[:, :-k] &= blocked[:, k:] | ~shown[:, k:]
+    first = np.where(blocked.any(1), blocked.argmax(1), len(RANGES) - 1)
+    last_shown = np.where(shown.any(1), len(RANGES) - 1 - shown[:, ::-1].argmax(1), 0)
+    end = np.minimum(first, last_shown)
+    open_end = np.where(
+        last_shown == len(RANGES) - 1, FAR, UNKNOWN
+    )  # a bearing that leaves the picture before anything was met tells nothing
+    free = np.where(blocked.any(1), RANGES[end], open_end)
+    near = np.minimum(end + 2, len(RANGES) - 1)
+    rows = np.arange(len(BEARINGS))
+    person = blocked.any(1) & (np.maximum(someone[rows, end], someone[rows, near]) > PERSON_SHARE)
+    return free.astype(np.float32), person.astype(np.uint8)
+
+
+def polar(camera: CameraModel) -> Float[Array, "b r 2"]:
+    """Points on the floor at BEARINGS and RANGES from below the camera, vehicle frame."""
+    heading = camera.yaw + BEARINGS
+    way = np.stack([np.cos(heading), np.sin(heading)], -1)
+    return np.array([camera.x, camera.y]) + RANGES[None, :, None] * way[:, None]  # (B, R, 2)
+
+
+def people(free: Float32[Array, " n"], person: UInt8[Array, " n"], camera: CameraModel) -> tuple[Detection, ...]:
+    """Neighbouring bearings that end at a person, as one detection each; a jump in distance parts two people."""
+    out, start = [], None
+    for k in range(len(free) + 1):
+        on = k < len(free) and person[k]
+        if start is not None and (not on or abs(free[k] - free[k - 1]) > PERSON_WIDTH):
+            if k - start >= 2:
+                out.append(_person(float(np.median(free[start:k])), float(BEARINGS[start:k].mean()), k - start, camera))
+            start = None
+        if on and start is None:
+            start = k
+    return tuple(out)
+
+
+def _person(distance: float, bearing: float, count: int, camera: CameraModel) -> Detection:
+    heading, middle = camera.yaw + bearing, distance + PERSON_WIDTH / 4
+    position = np.array([camera.x + middle * np.cos(heading), camera.y + middle * np.sin(heading)], np.float32)
+    return Detection(
+        kind=Kind.PERSON,
+        score=min(1.0, 0.3 + 0.1 * count),
+        box=np.zeros(4, np.float32),
+        position=position,
+        yaw=0.0,
+        length=PERSON_WIDTH,
+        width=PERSON_WIDTH,
+        distance=middle,
+        distance_std=0.05 * middle,
+        bearing_std=0.02,
+    )

@@ -1,0 +1,256 @@
+"""Where a humanoid walks next: World with a Room -> Plan, for the tasks walk, explore and follow.
+
+In: the occupancy grid, people's tracks, the goal. Out: two seconds of walking, in the vehicle frame. A potential (metres still to walk,
+more where it is tight or unknown) is spread from the goal over the grid; then arcs of constant speed and turn are tried, and the one
+that ends lowest without coming near things or people is taken: global dynamic window (Fox et al. 1997; Brock and Khatib 1999).
+A task only chooses the goal: `walk` goes where navigation says, `explore` to the nearest edge of what is known, `follow` to a place
+behind the person it saw first. People are predicted at constant velocity. It knows nothing of stairs or doors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Float32
+from numba import njit
+
+from nanopilot.geometry import child_from_parent, parent_from_child
+from nanopilot.messages import Behaviour, Plan, Room, Track, VehicleModel, World
+
+Array = np.ndarray
+
+BIG = 1e6  # m: not to be reached
+Task = Literal["walk", "explore", "follow"]
+
+
+@dataclass(frozen=True)
+class Config:
+    task: Task = "walk"
+    speeds: tuple[float, ...] = (0.0, 0.15, 0.3, 0.45, 0.6)  # m/s tried
+    turns: tuple[float, ...] = tuple(np.linspace(-0.8, 0.8, 17))  # rad/s tried
+    horizon: float = 2.0  # s
+    step: float = 0.2  # s
+    occupied: int = 60  # percent from which a cell is a thing
+    body: float = 0.33  # m from the middle: nothing may come nearer (the arms are 0.27 m out, measured on the model)
+    roomy: float = 0.65  # m from which more room is worth nothing
+    tight: float = 4.0  # times the way costs more at `body` than at `roomy`
+    unknown: float = 1.6  # times it costs where nothing was seen
+    ahead: float = 0.45  # m beyond an arc's end where the potential is read, so that turning on the spot pays
+    near: float = 0.8  # weight of (roomy - clearance), m per m
+    person: float = 0.8  # m that people are kept away from, middle to middle
+    wary: float = 1.4  # m from which they cost
+    restless: float = 0.05  # m for a rad/s of change to the last turn
+    arrived: float = 0.3  # m
+    replan: float = 0.4  # s between potentials
+    distance: float = 1.6  # m that follow stays behind
+    slack: float = 0.25  # m of that without walking
+
+
+@dataclass(frozen=True)
+class State:
+    potential: Float32[Array, "h w"] | None = None
+    planned: float = -1.0  # s
+    turn: float = 0.0  # rad/s, the last chosen
+    followed: int = -1  # track
+    last_seen: tuple[float, float] | None = None  # of the followed person, room frame
+    arrived: bool = False
+
+
+def initial(config: Config = Config()) -> State:
+    return State()
+
+
+def step(state: State, world: World, vehicle: VehicleModel, config: Config) -> tuple[State, Plan]:
+    """The plan at world.t. Raises ValueError for a world without a room."""
+    room = world.room
+    if room is None:
+        raise ValueError("a walker's planner needs a room")
+    state, goals, reason, still = _task(state, world, room, config)
+    thing = (room.occupancy >= config.occupied) & (room.occupancy != Room.UNKNOWN)
+    clearance = cv2.distanceTransform((~thing).astype(np.uint8), cv2.DIST_L2, 5) * room.cell  # (H, W) m
+    if state.potential is None or world.t - state.planned >= config.replan:
+        cost = _cost(room, clearance, world.tracks, config)
+        state = replace(state, potential=spread(cost, goals, room.cell), planned=world.t)
+    if still:
+        return replace(state, turn=0.0), _plan(world, np.zeros(3), reason, Behaviour.ARRIVED if state.arrived else Behaviour.STOP, config)
+    speed, turn, why = _choose(state, world, room, clearance, config)
+    behaviour = Behaviour.STOP if speed == 0.0 and turn == 0.0 else Behaviour.KEEP_LANE
+    return replace(state, turn=turn), _plan(world, np.array([speed, 0.0, turn]), why or reason, behaviour, config)
+
+
+# --------------------------------------------------------------------------- tasks: each says where to go, and whether to stand
+
+
+def _task(state: State, world: World, room: Room, config: Config) -> tuple[State, Array, str, bool]:
+    """New state, goal cells (n, 2) as row and column, a few words, and whether to stand still."""
+    if config.task == "explore":
+        edge = frontier(room, config.occupied)
+        done = len(edge) == 0 and world.t > 3.0
+        return replace(state, arrived=state.arrived or done), edge, "explore" if not done else "all seen", done or len(edge) == 0
+    if config.task == "follow":
+        return _follow(state, world, room, config)
+    if not len(world.route_line):
+        return state, np.zeros((0, 2), int), "no goal", True
+    there = state.arrived or world.goal_distance < config.arrived
+    goal = parent_from_child(world.route_line[-1], room.x, room.y, room.yaw)
+    return replace(state, arrived=there), cells(goal[None], room), f"{world.goal_distance:.1f} m to the goal", there
+
+
+def _follow(state: State, world: World, room: Room, config: Config) -> tuple[State, Array, str, bool]:
+    track = next((t for t in world.tracks if t.id == state.followed), None)
+    sure = [t for t in world.tracks if t.probability > 0.7]
+    if track is None and sure:  # the nearest to where the last one was, or to straight ahead
+        where = np.array([1.5, 0.0]) if state.last_seen is None else child_from_parent(np.array(state.last_seen), room.x, room.y, room.yaw)
+        track = min(sure, key=lambda t: np.hypot(t.x - where[0], t.y - where[1]))
+    if track is None:
+        if state.last_seen is None:
+            return state, np.zeros((0, 2), int), "nobody to follow", True
+        return state, cells(np.array([state.last_seen]), room), "lost sight", False
+    at = parent_from_child(np.array([track.x, track.y]), room.x, room.y, room.yaw)
+    state = replace(state, followed=track.id, last_seen=(float(at[0]), float(at[1])))
+    distance = float(np.hypot(track.x, track.y))
+    close = distance < config.distance + config.slack and abs(np.arctan2(track.y, track.x)) < 0.3
+    return state, cells(at[None], room), f"{distance:.1f} m behind", close
+
+
+def frontier(room: Room, occupied: int) -> Array:
+    """Free cells beside unknown ones, in patches big enough to walk to, as (n, 2) row and column."""
+    free = (room.occupancy < 100 - occupied).astype(np.uint8)
+    unknown = (room.occupancy == Room.UNKNOWN).astype(np.uint8)
+    edge = free & cv2.dilate(unknown, np.ones((3, 3), np.uint8))
+    count, label, stats, _ = cv2.connectedComponentsWithStats(edge, connectivity=8)
+    big = [k for k in range(1, count) if stats[k, cv2.CC_STAT_AREA] >= 6]
+    return np.argwhere(np.isin(label, big))
+
+
+def cells(points: Float[Array, "n 2"], room: Room) -> Array:
+    """Row and column of points in the room's frame, kept inside."""
+    at = np.floor((points - room.origin) / room.cell).astype(int)[:, ::-1]
+    return np.clip(at, 0, np.array(room.occupancy.shape) - 1)
+
+
+# --------------------------------------------------------------------------- potential
+
+
+def _cost(room: Room, clearance: Array, tracks: tuple[Track, ...], config: Config) -> Float32[Array, "h w"]:
+    """Metres that a metre counts for in each cell."""
+    tightness = np.clip((config.roomy - clearance) / (config.roomy - config.body), 0.0, 1.0)
+    cost = 1.0 + config.tight * tightness
+    cost = np.where(room.occupancy == Room.UNKNOWN, cost * config.unknown, cost)
+    for track in tracks:  # who stands in the way is walked around, who walks is waited for
+        if config.task != "follow" and np.hypot(track.vx, track.vy) < 0.2:
+            row, column = cells(parent_from_child(np.array([[track.x, track.y]]), room.x, room.y, room.yaw), room)[0]
+            v, u = np.ogrid[: cost.shape[0], : cost.shape[1]]
+            cost = np.where(np.hypot(v - row, u - column) * room.cell < config.person, cost + 8.0, cost)
+    cost[clearance < config.body] = 60.0  # passed only to get out
+    return cost.astype(np.float32)
+
+
+def spread(cost: Float32[Array, "h w"], goals: Array, cell: float) -> Float32[Array, "h w"]:
+    """Least cost from every cell to any goal, over eight neighbours."""
+    out = np.full(cost.shape, BIG, np.float32)
+    if len(goals):
+        out[goals[:, 0], goals[:, 1]] = 0.0
+        _sweep(out, cost, np.float32(cell))
+    return out
+
+
+@njit(cache=True)
+def _sweep(out, cost, cell):  # fast sweeping (Zhao 2005): four orders of passes until nothing changes
+    h, w = out.shape
+    for _ in range(60):
+        changed = False
+        for order in range(4):
+            for i in range(h):
+                r = i if order % 2 == 0 else h - 1 - i
+                for j in range(w):
+                    c = j if order < 2 else w - 1 - j
+                    best = out[r, c]
+                    for dr in range(-1, 2):
+                        for dc in range(-1, 2):
+                            rr, cc = r + dr, c + dc
+                            if (dr != 0 or dc != 0) and 0 <= rr < h and 0 <= cc < w:
+                                length = cell * (1.41421356 if dr != 0 and dc != 0 else 1.0)
+                                value = out[rr, cc] + length * 0.5 * (cost[r, c] + cost[rr, cc])
+                                if value < best - 1e-4:
+                                    best = value
+                    if best < out[r, c]:
+                        out[r, c] = best
+                        changed = True
+        if not changed:
+            return
+
+
+# --------------------------------------------------------------------------- arcs
+
+
+def _choose(state: State, world: World, room: Room, clearance: Array, config: Config) -> tuple[float, float, str]:
+    """The best (speed, turn), and why where it is none."""
+    speeds = np.array([v for v in config.speeds if v <= world.speed_limit + 1e-9])
+    speed, turn = (a.ravel() for a in np.meshgrid(speeds, np.array(config.turns), indexing="ij"))
+    poses = arcs(speed, turn, config.horizon, config.step)  # (n, k, 3)
+    xy = parent_from_child(poses[..., :2], room.x, room.y, room.yaw)
+    room_left = _read(clearance, xy, room)  # (n, k)
+    start = float(_read(clearance, np.array([[[room.x, room.y]]]), room)[0, 0])
+    allowed = room_left.min(1) >= min(config.body, start - 0.02)
+    away = np.full(room_left.shape, np.inf)
+    times = config.step * np.arange(1, poses.shape[1] + 1)
+    for track in world.tracks:
+        at = np.array([track.x, track.y]) + times[:, None] * np.array([track.vx, track.vy])
+        away = np.minimum(away, np.hypot(*np.moveaxis(poses[..., :2] - at, -1, 0)))
+    now = min((float(np.hypot(t.x, t.y)) for t in world.tracks), default=np.inf)
+    moving = speed > 0
+    allowed &= ~moving | (away.min(1) >= min(config.person, now + 0.05))
+    end = poses[:, -1]
+    look = end[:, :2] + config.ahead * np.stack([np.cos(end[:, 2]), np.sin(end[:, 2])], -1)
+    score = _smooth(state.potential, parent_from_child(look, room.x, room.y, room.yaw), room)
+    passed = _smooth(state.potential, xy.reshape(-1, 2), room).reshape(room_left.shape).min(1)
+    score = np.minimum(score, passed)  # a goal nearer than `ahead` is not walked past
+    score = score + config.near * np.maximum(0.0, config.roomy - room_left.min(1)) + config.restless * np.abs(turn - state.turn)
+    score = score + np.where(moving, 1.5 * np.maximum(0.0, config.wary - away.min(1)), 0.0)
+    score = np.where(allowed, score, np.inf)
+    best = int(np.argmin(score))
+    if not np.isfinite(score[best]) or score[best] >= BIG / 2:
+        return 0.0, 0.0, "no way"
+    return float(speed[best]), float(turn[best]), "wait" if not moving[best] and now < config.wary + 0.5 else ""
+
+
+def arcs(speed: Float[Array, " n"], turn: Float[Array, " n"], horizon: float, step: float) -> Float[Array, "n k 3"]:
+    """x, y, yaw along each arc of constant speed and turn, after 1, 2, ... steps."""
+    t = step * np.arange(1, round(horizon / step) + 1)
+    yaw = turn[:, None] * t
+    bend = np.sinc(yaw / (2 * np.pi))  # sin(yaw / 2) / (yaw / 2)
+    length = speed[:, None] * t * bend
+    return np.stack([length * np.cos(yaw / 2), length * np.sin(yaw / 2), yaw], -1)
+
+
+def _read(grid: Array, xy: Float[Array, "n k 2"], room: Room) -> Array:
+    at = cells(xy.reshape(-1, 2), room)
+    return grid[at[:, 0], at[:, 1]].reshape(xy.shape[:-1])
+
+
+def _smooth(grid: Float32[Array, "h w"], xy: Float[Array, "n 2"], room: Room) -> Array:
+    """Between the cells' middles."""
+    at = ((xy - room.origin) / room.cell - 0.5).astype(np.float32)
+    return cv2.remap(grid, at[:, 0], at[:, 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=BIG).ravel().astype(float)
+
+
+def _plan(world: World, velocity: Float[Array, "3"], reason: str, behaviour: Behaviour, config: Config) -> Plan:
+    speed, turn = velocity[0], velocity[2]
+    poses = arcs(np.array([speed]), np.array([turn]), config.horizon, config.step)[0]
+    poses = np.concatenate([np.zeros((1, 3)), poses])
+    n = len(poses)
+    return Plan(
+        t=world.t,
+        behaviour=behaviour,
+        reason=reason,
+        times=config.step * np.arange(n),
+        xy=poses[:, :2],
+        yaw=poses[:, 2],
+        speed=np.full(n, speed),
+        acceleration=np.zeros(n),
+        curvature=np.full(n, turn / speed if speed > 0.05 else 0.0),
+    )

@@ -1,0 +1,237 @@
+"""Train the humanoid's eyes: draw rooms, learn what each pixel is, export. Read it from top to bottom.
+
+In: nothing but seeds; frames are drawn once into a cache folder. Out: rooms.onnx (a picture in, class probabilities out) and a line
+of figures on rooms never trained on. The network is a small relative of the car's (`train.network`'s blocks): a residual trunk to
+1/16, a feature pyramid back to 1/2. It learns segmentation only; metres come from the camera's geometry, not from the network.
+A stopped run goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import perf_counter
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+import tyro
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from nanopilot.messages import RoomClass
+from nanopilot.perception.rooms import HEIGHT, STRIDE, VERSION, WIDTH
+from nanopilot.sim import humanoid, rooms
+from nanopilot.train.network import PIXEL_MEAN, PIXEL_STD, Residual, conv, normalise
+
+Array = np.ndarray
+
+TRAIN_SEEDS, TEST_SEEDS = 100_000, 200_000  # the first room of each; evaluated rooms have smaller seeds
+FINER = 2  # times the network's resolution at which frames are kept, for a larger network another day
+WEIGHTS = np.array([0.5, 1.0, 1.0, 2.0, 2.0, 2.0, 1.0], np.float32)  # of the classes in the loss, guess: rare ones more
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    out: Path = Path("~/.cache/nanopilot/rooms").expanduser()
+    rooms: int = 150
+    test_rooms: int = 15
+    views: int = 30
+    steps: int = 1500
+    batch: int = 16
+    rate: float = 3e-3
+    seed: int = 0
+    bfloat16: bool = False
+    draw_only: bool = False
+    every: int = 200  # steps between checkpoints
+
+
+# --------------------------------------------------------------------------- frames
+
+
+def draw(seed: int, views: int) -> tuple[UInt8[Array, "n h w 3"], UInt8[Array, "n h2 w2"]]:
+    """Pictures and labels of one random room: robot, joints, head and people anywhere."""
+    mujoco = humanoid.require()
+    rng = np.random.default_rng([seed, 2])
+    long, wide = rng.uniform(5, 11), rng.uniform(2.2, 4.2)
+    # fuller and of more sizes than the rooms that are walked
+    config = rooms.RoomConfig(seed, (-2.0, long - 2.0), (-wide, wide), int(rng.integers(2, 10)), 0, gap=1.1, clear=0.0)
+    try:
+        room = rooms.room(config)
+    except ValueError:
+        return draw(seed + 50_000, views)
+    room.walkers = [rooms.Walker((0, 0), (1, 1), 0.0)] * int(rng.integers(0, 5))
+    built = humanoid.build(room.furnish, humanoid.Gait(), humanoid.CAMERA_PITCH + rng.uniform(-0.1, 0.1))
+    data, renderer = built.standing(), mujoco.Renderer(built.model, humanoid.CAMERA_HEIGHT, humanoid.CAMERA_WIDTH)
+    images, labels = [], []
+    while len(images) < views:
+        at = np.array([rng.uniform(config.length[0] + 0.4, config.length[1] - 0.4), rng.uniform(-wide + 0.4, wide - 0.4)])
+        if any(np.hypot(*(at - (x, y))) < r + 0.3 for _, x, y, r in room.things):
+            continue
+        yaw = rng.uniform(-np.pi, np.pi)
+        data.qpos[:3] = *at, humanoid.PELVIS_HEIGHT + rng.normal(0, 0.02)
+        mujoco.mju_euler2Quat(data.qpos[3:7], np.array([yaw, rng.normal(0, 0.04), rng.normal(0, 0.04)]), "zyx")
+        data.qpos[built.q] = humanoid.STAND + rng.normal(0, 0.15, 29)
+        for k in range(len(room.walkers)):
+            away, bearing = rng.uniform(0.7, 5.5), yaw + rng.uniform(-1.0, 1.0)
+            data.mocap_pos[k] = *(at + away * np.array([np.cos(bearing), np.sin(bearing)])), 0.0
+            turned = rng.uniform(-np.pi, np.pi)
+            data.mocap_quat[k] = [np.cos(turned / 2), 0, 0, np.sin(turned / 2)]
+        mujoco.mj_forward(built.model, data)
+        image = humanoid.render(renderer, data, humanoid.CAMERA)
+        renderer.enable_segmentation_rendering()
+        label = rooms.classes(humanoid.render(renderer, data, humanoid.CAMERA), built.model)
+        renderer.disable_segmentation_rendering()
+        images.append(cv2.resize(image, (FINER * WIDTH, FINER * HEIGHT), interpolation=cv2.INTER_AREA))
+        labels.append(cv2.resize(label, (FINER * WIDTH // STRIDE, FINER * HEIGHT // STRIDE), interpolation=cv2.INTER_NEAREST))
+    renderer.close()
+    return np.stack(images), np.stack(labels)
+
+
+def load(first: int, count: int, config: TrainConfig) -> tuple[Array, Array]:
+    """All frames of `count` rooms, from the cache or drawn now."""
+    config.out.mkdir(parents=True, exist_ok=True)
+    parts = []
+    for seed in range(first, first + count):
+        path = config.out / f"{seed}-{config.views}.npz"
+        if not path.exists():
+            images, labels = draw(seed, config.views)
+            part = path.with_suffix(".part.npz")
+            np.savez(part, images=images, labels=labels)
+            part.replace(path)
+            print(f"drew {path.name}", flush=True)
+        with np.load(path) as kept:
+            blocks = kept["images"].reshape(-1, HEIGHT, FINER, WIDTH, FINER, 3)
+            parts.append(
+                (blocks.mean((2, 4), dtype=np.float32).astype(np.uint8), kept["labels"][:, 1::FINER, 1::FINER])
+            )  # the cell's middle
+    return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+
+
+def augment(images: UInt8[Array, "b h w 3"], labels: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Mirrored, brighter or darker, of other colours, with noise and a little blur, as cameras differ."""
+    images, labels = images.astype(np.float32), labels.copy()
+    for k in range(len(images)):
+        if rng.random() < 0.5:
+            images[k], labels[k] = images[k, :, ::-1].copy(), labels[k, :, ::-1].copy()
+        if rng.random() < 0.2:
+            images[k] = cv2.GaussianBlur(images[k], (0, 0), rng.uniform(0.4, 1.0))
+        if rng.random() < 0.5:
+            images[k] = images[k][..., rng.permutation(3)]
+        images[k] = 255 * (images[k] / 255) ** np.exp(rng.normal(0, 0.25)) * rng.uniform(0.7, 1.3) * rng.uniform(0.85, 1.15, 3)
+    images += rng.normal(0, 1, images.shape) * rng.uniform(0, 8, (len(images), 1, 1, 1))
+    return images.clip(0, 255).astype(np.uint8), labels
+
+
+# --------------------------------------------------------------------------- network
+
+
+class RoomNetwork(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = conv(3, 16, 3, 2)
+        self.stage4 = nn.Sequential(conv(16, 32, 3, 2), Residual(32, 16))
+        self.stage8 = nn.Sequential(conv(32, 48, 3, 2), Residual(48, 32))
+        self.stage16 = nn.Sequential(conv(48, 96, 3, 2), Residual(96, 48), Residual(96, 48), Residual(96, 48))
+        self.lateral16, self.lateral8, self.lateral4 = nn.Conv2d(96, 32, 1), nn.Conv2d(48, 32, 1), nn.Conv2d(32, 32, 1)
+        self.fuse8, self.fuse4 = conv(32, 32, 3), conv(32, 32, 3)
+        self.up, self.skip = nn.Conv2d(32, 16 * 4, 1), nn.Conv2d(16, 16, 1)
+        self.head = nn.Sequential(conv(16, 16, 3), nn.Conv2d(16, len(RoomClass.NAMES), 1))
+
+    def forward(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 7 h2 w2"]:
+        x2 = self.stem(x)
+        x4 = self.stage4(x2)
+        x8 = self.stage8(x4)
+        x16 = self.stage16(x8)
+        x16 = x16 + x16.mean((2, 3), keepdim=True)  # what kind of room it is
+        up = self.fuse8(F.relu(self.lateral8(x8) + F.interpolate(self.lateral16(x16), x8.shape[-2:])))
+        up = self.fuse4(F.relu(self.lateral4(x4) + F.interpolate(up, scale_factor=2.0)))
+        return self.head(F.relu(F.pixel_shuffle(self.up(up), 2) + self.skip(x2)))
+
+
+class Exported(nn.Module):
+    def __init__(self, network: RoomNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: UInt8[Tensor, "b h w 3"]) -> Float[Tensor, "b 7 h2 w2"]:
+        return self.network((image.permute(0, 3, 1, 2).float() - PIXEL_MEAN) / PIXEL_STD).softmax(1)
+
+
+def measure(network: RoomNetwork, images: Array, labels: Array) -> dict[str, float]:
+    """Intersection over union of each class over all pixels; NaN for one that never comes."""
+    network.eval()
+    table = np.zeros((7, 7), np.int64)  # (true, said)
+    with torch.no_grad():
+        for k in range(0, len(images), 32):
+            said = network(normalise(torch.from_numpy(images[k : k + 32]))).argmax(1).numpy()
+            np.add.at(table, (labels[k : k + 32].ravel(), said.ravel()), 1)
+    network.train()
+    hits = np.diag(table)
+    with np.errstate(invalid="ignore"):
+        return dict(zip(RoomClass.NAMES, (hits / (table.sum(0) + table.sum(1) - hits)).round(4).tolist(), strict=True))
+
+
+def train(config: TrainConfig) -> None:
+    images, labels = load(TRAIN_SEEDS, config.rooms, config)
+    test = load(TEST_SEEDS, config.test_rooms, config)
+    if config.draw_only:
+        return
+    torch.manual_seed(config.seed)
+    torch.set_num_threads(1)
+    network = RoomNetwork().to(memory_format=torch.channels_last)
+    optimiser = torch.optim.AdamW(network.parameters(), config.rate, weight_decay=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.rate, total_steps=config.steps, pct_start=0.1)
+    parts = ((network, "network"), (optimiser, "optimiser"), (schedule, "schedule"))
+    kept, done, start = config.out / "checkpoint.pt", 0, perf_counter()
+    if kept.exists():
+        state = torch.load(kept, weights_only=True)
+        for part, name in parts:
+            part.load_state_dict(state[name])
+        done = state["done"]
+    weights = torch.from_numpy(WEIGHTS)
+    for step in range(done, config.steps):
+        rng = np.random.default_rng([config.seed, step])
+        pick = rng.integers(0, len(images), config.batch)
+        image, label = augment(images[pick], labels[pick], rng)
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
+            logits = network(normalise(torch.from_numpy(image)))
+        loss = F.cross_entropy(logits.float(), torch.from_numpy(label).long(), weights, label_smoothing=0.02)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+        if (step + 1) % config.every == 0 or step + 1 == config.steps:
+            state = {name: part.state_dict() for part, name in parts} | {"done": step + 1}
+            torch.save(state, kept.with_suffix(".part"))
+            kept.with_suffix(".part").replace(kept)
+            figures = measure(network, *test)
+            print(f"step {step + 1} loss {loss.item():.3f} {perf_counter() - start:.0f} s {json.dumps(figures)}", flush=True)
+            export(network, config, figures, step + 1)
+
+
+def export(network: RoomNetwork, config: TrainConfig, figures: dict[str, float], steps: int) -> None:
+    """rooms.onnx with what made it."""
+    import onnx
+
+    network.eval()
+    path = config.out / "rooms.onnx"
+    torch.onnx.export(
+        Exported(network), (torch.zeros(1, HEIGHT, WIDTH, 3, dtype=torch.uint8),), str(path), input_names=["image"],
+        output_names=["probability"], dynamo=False, opset_version=17,
+    )  # fmt: skip
+    network.train()
+    model = onnx.load(str(path))
+    about = {
+        "nanopilot_rooms": VERSION,
+        "train": json.dumps({**asdict(config), "out": "", "steps_done": steps}),
+        "test_iou": json.dumps(figures),
+    }
+    onnx.helper.set_model_props(model, about)
+    onnx.save(model, str(path))
+
+
+if __name__ == "__main__":
+    train(tyro.cli(TrainConfig))

@@ -1,0 +1,196 @@
+"""A humanoid's world: the floor around it as an occupancy grid, people as tracks, and where it is.
+
+In: Observations with a WalkerState, and the Percept of each picture. Out: a World with a Room. The grid is in the frame of the start;
+place and yaw are the body's dead reckoning as it comes (matching each picture's edges with the map was tried: standing still for 6 s,
+it moved 0.15 m). Occupancy is a log-odds grid (Moravec and Elfes 1985); people are kept out of it and followed by an alpha-beta
+filter each (Kalata 1984). What moved away is forgotten when its floor is seen free again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import inf
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from nanopilot.geometry import child_from_parent, parent_from_child, rotation_2d, wrap
+from nanopilot.messages import CameraModel, Detection, Kind, Observation, Percept, Room, Track, Turn, World
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Config:
+    cell: float = 0.1  # m
+    origin: tuple[float, float] = (-6.0, -8.0)  # m, of the grid's corner in the frame of the start
+    size: tuple[int, int] = (160, 180)  # cells along y and x: 16 m by 18 m
+    bearings: tuple[float, ...] = tuple(np.linspace(-0.9, 0.9, 91))  # rad, of Percept.free_distance
+    far: float = 4.999  # m: free that far, nothing was met
+    free: float = -0.35  # log-odds of a cell that a ray passes, guess
+    hit: float = 0.9  # of one where it ends, guess
+    trusted: float = 2.5  # m up to which it counts in full; further it counts less by the square
+    limit: float = 4.0  # log-odds
+    thickness: float = 0.1  # m of a thing that an edge stands for
+    person_margin: float = 0.12  # rad on either side of a person that is no thing
+    seen_for: float = 0.3  # s after a picture until the robot counts as blind
+    gate: float = 0.7  # m between a track and what may belong to it
+    alpha: float = 0.5  # share of a person's surprise that moves its place
+    beta: float = 0.15  # and its velocity
+    fastest: float = 1.5  # m/s of a person
+    forget: float = 1.5  # s unseen
+
+
+@dataclass(frozen=True)
+class Person:
+    id: int
+    at: Float[Array, "2"]
+    velocity: Float[Array, "2"]
+    born: float
+    seen: float
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class State:
+    grid: Float32[Array, "h w"]
+    people: tuple[Person, ...] = ()
+    next_id: int = 0
+    goal: tuple[float, float] | None = None
+    speed_limit: float = 0.6
+    percept_t: float = -inf
+
+
+def initial(config: Config = Config()) -> State:
+    return State(np.zeros(config.size, np.float32))
+
+
+def expected(state: State, observation: Observation, config: Config) -> CameraModel:
+    """The head camera as it stands now, which perception needs for metres. Raises ValueError for a body without legs."""
+    if observation.walker is None:
+        raise ValueError("this world is a walker's, and the body says nothing of its legs")
+    return observation.walker.camera
+
+
+def step(state: State, observation: Observation, percept: Percept | None, config: Config) -> tuple[State, World]:
+    """The world at `observation.t`; the percept must be of the observation's frame."""
+    walker, t = observation.walker, observation.t
+    if walker is None:
+        raise ValueError("this world is a walker's, and the body says nothing of its legs")
+    if observation.route is not None:
+        goal = observation.route.points[-1]
+        state = replace(state, goal=(float(goal[0]), float(goal[1])), speed_limit=observation.route.speed_limit)
+    pose = (walker.x, walker.y, wrap(walker.yaw))
+    if percept is not None and percept.valid and percept.t > state.percept_t:
+        here, edges, ends = _rays(percept, walker.camera, config)
+        standing = ends & ~_persons_bearings(percept, walker.camera, config)
+        state = replace(state, grid=_drawn(state.grid, pose, here, edges, standing, ends, config), percept_t=percept.t)
+        state = _follow(state, pose, percept.objects, t, config)
+    state = replace(state, people=tuple(p for p in state.people if t - p.seen < config.forget))
+    return state, _told(state, pose, observation, config)
+
+
+def _rays(percept: Percept, camera: CameraModel, config: Config) -> tuple[Float[Array, "2"], Float[Array, "n 2"], Array]:
+    """Where the rays begin, where each ends (vehicle frame), and whether something stands there."""
+    heading = camera.yaw + np.array(config.bearings)
+    free = percept.free_distance.astype(float)
+    here = np.array([camera.x, camera.y])
+    edges = here + free[:, None] * np.stack([np.cos(heading), np.sin(heading)], -1)
+    return here, edges, (free > 0) & (free < config.far)
+
+
+def _persons_bearings(percept: Percept, camera: CameraModel, config: Config) -> Array:
+    """Bearings at which a person may stand: what ends there is no thing."""
+    out = np.zeros(len(config.bearings), bool)
+    for one in percept.objects:
+        if one.kind == Kind.PERSON:
+            bearing = np.arctan2(one.position[1] - camera.y, one.position[0] - camera.x) - camera.yaw
+            half = np.arctan2(one.width / 2, one.distance) + config.person_margin
+            near = np.abs(np.array(config.bearings) - bearing) < half
+            out |= near & (np.abs(percept.free_distance - one.distance) < 2 * one.width)
+    return out
+
+
+def _drawn(
+    grid: Float32[Array, "h w"], pose: tuple[float, float, float], here: Array, edges: Array, standing: Array, ends: Array, config: Config
+) -> Float32[Array, "h w"]:
+    """The grid with one picture's rays in it; each cell counts once a picture, and where a ray ends counts more than passing."""
+    reach = np.hypot(*(edges - here).T)
+    seen = reach > 0
+    share = np.linspace(0.0, 1.0, 60)
+    passing = np.maximum(reach - np.where(ends, config.cell, 0.0), 0.0)[seen, None] * share  # (n, 60)
+    way = (edges - here)[seen] / reach[seen, None]
+    points = here + passing[..., None] * way[:, None]  # (n, 60, 2)
+    change = np.zeros_like(grid)
+    weight = np.minimum(1.0, (config.trusted / np.maximum(passing, 0.1)) ** 2)
+    rows, columns, inside = _cells(points.reshape(-1, 2), pose, config)
+    order = np.argsort(weight.ravel()[inside])  # the nearest pass is written last
+    change[rows[inside][order], columns[inside][order]] = config.free * weight.ravel()[inside][order]
+    if standing.any():
+        out = (edges[standing] - here) / reach[standing, None]
+        for depth in (0.0, config.thickness):
+            rows, columns, inside = _cells(edges[standing] + depth * out, pose, config)
+            sure = np.minimum(1.0, (config.trusted / reach[standing]) ** 2)
+            change[rows[inside], columns[inside]] = config.hit * sure[inside]
+    return np.clip(grid + change, -config.limit, config.limit)
+
+
+def _cells(points: Float[Array, "n 2"], pose: tuple[float, float, float], config: Config) -> tuple[Array, Array, Array]:
+    """Row, column and whether inside, of points in the vehicle frame."""
+    at = (parent_from_child(points, *pose) - config.origin) / config.cell
+    columns, rows = np.floor(at[:, 0]).astype(int), np.floor(at[:, 1]).astype(int)
+    inside = (rows >= 0) & (rows < config.size[0]) & (columns >= 0) & (columns < config.size[1])
+    return rows, columns, inside
+
+
+def _follow(state: State, pose: tuple[float, float, float], objects: tuple[Detection, ...], t: float, config: Config) -> State:
+    """Give each seen person to the nearest track, or begin one."""
+    people, next_id = list(state.people), state.next_id
+    taken: set[int] = set()
+    for one in objects:
+        if one.kind != Kind.PERSON:
+            continue
+        at = parent_from_child(one.position.astype(float), *pose)
+        where = [p.at + p.velocity * (t - p.seen) for p in people]
+        away = [np.hypot(*(w - at)) if k not in taken else inf for k, w in enumerate(where)]
+        k = int(np.argmin(away)) if away else -1
+        if k >= 0 and away[k] < config.gate:
+            old, surprise = people[k], at - where[k]
+            dt = max(t - old.seen, 1e-3)
+            velocity = old.velocity + config.beta / dt * surprise
+            velocity *= min(1.0, config.fastest / max(float(np.hypot(*velocity)), 1e-9))
+            people[k] = replace(old, at=where[k] + config.alpha * surprise, velocity=velocity, seen=t, count=old.count + 1)
+            taken.add(k)
+        else:
+            people.append(Person(next_id, at, np.zeros(2), t, t))
+            taken.add(len(people) - 1)
+            next_id += 1
+    return replace(state, people=tuple(people), next_id=next_id)
+
+
+def _told(state: State, pose: tuple[float, float, float], observation: Observation, config: Config) -> World:
+    walker, t = observation.walker, observation.t
+    tracks = []
+    for p in state.people:
+        at = child_from_parent(p.at + p.velocity * (t - p.seen), *pose)
+        v = rotation_2d(-pose[2]) @ p.velocity
+        tracks.append(
+            Track(
+                id=p.id, kind=Kind.PERSON, x=float(at[0]), y=float(at[1]), yaw=float(np.arctan2(v[1], v[0])), vx=float(v[0]),
+                vy=float(v[1]), acceleration=0.0, yaw_rate=0.0, position_std=0.15, velocity_std=0.3, length=0.5, width=0.5, age=t - p.born,
+                unseen=t - p.seen, probability=min(1.0, 0.4 + 0.2 * p.count),
+            )
+        )  # fmt: skip
+    line, distance = np.zeros((0, 2)), 0.0
+    if state.goal is not None:
+        goal = child_from_parent(np.array(state.goal), *pose)
+        line, distance = np.array([[0.0, 0.0], goal]), float(np.hypot(*goal))
+    age = t - state.percept_t
+    percent = np.round(100 / (1 + np.exp(-state.grid))).astype(np.uint8)
+    percent[state.grid == 0] = Room.UNKNOWN
+    return World(
+        t=t, speed=walker.vx, yaw_rate=walker.yaw_rate, acceleration=0.0, path=None, left=None, right=None, lane_width=0.0, lane_left=0.0,
+        lane_right=0.0, tracks=tuple(tracks), route_line=line, route_std=0.1, next_turn=Turn.ARRIVE, next_turn_distance=distance,
+        goal_distance=distance, speed_limit=state.speed_limit, localisation_std=0.1,
+        blind=0.0 if age <= config.seen_for else min(age, t + 1.0), room=Room(*pose, np.array(config.origin), config.cell, percent),
+    )  # fmt: skip

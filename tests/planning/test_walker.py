@@ -1,0 +1,113 @@
+"""The humanoid's planner against SciPy's Dijkstra, numerical integration, and rooms made by hand."""
+
+import numpy as np
+import pytest
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import dijkstra
+
+from nanopilot.messages import Behaviour, Kind, Room, Track, Turn, VehicleModel, World
+from nanopilot.planning import walker
+
+BODY = VehicleModel(0.0, 0.3, 0.5, 0.15, 0.0, 1.0, 1.0, 0.3)
+
+
+def world(goal=(3.0, 0.0), things=(), tracks=(), fill=2):
+    """An open room of 10 m, the robot in its middle; things are (x0, x1, y0, y1)."""
+    grid = np.full((100, 100), fill, np.uint8)
+    for x0, x1, y0, y1 in things:
+        grid[round((y0 + 5) * 10) : round((y1 + 5) * 10), round((x0 + 5) * 10) : round((x1 + 5) * 10)] = 98
+    room = Room(0.0, 0.0, 0.0, np.array([-5.0, -5.0]), 0.1, grid)
+    line = np.array([[0.0, 0.0], goal])
+    return World(
+        0.0,
+        0.0,
+        0.0,
+        0.0,
+        None,
+        None,
+        None,
+        0.0,
+        0.0,
+        0.0,
+        tuple(tracks),
+        line,
+        0.0,
+        Turn.ARRIVE,
+        0.0,
+        float(np.hypot(*goal)),
+        0.6,
+        0.1,
+        0.0,
+        room,
+    )
+
+
+def plan(seen, config=walker.Config()):
+    return walker.step(walker.initial(config), seen, BODY, config)[1]
+
+
+def test_the_potential_is_dijkstras():
+    rng = np.random.default_rng(0)
+    cost = rng.uniform(1.0, 8.0, (24, 31)).astype(np.float32)
+    h, w = cost.shape
+    index = np.arange(h * w).reshape(h, w)
+    rows, columns, lengths = [], [], []
+    for dr, dc in ((0, 1), (1, 0), (1, 1), (1, -1)):
+        for r in range(h - dr):
+            for c in range(max(0, -dc), w - max(0, dc)):
+                rows.append(index[r, c])
+                columns.append(index[r + dr, c + dc])
+                lengths.append(0.1 * np.hypot(dr, dc) * 0.5 * (cost[r, c] + cost[r + dr, c + dc]))
+    graph = coo_array((lengths, (rows, columns)), shape=(h * w, h * w))
+    goals = np.array([[3, 4], [20, 28]])
+    exact = dijkstra(graph, directed=False, indices=index[goals[:, 0], goals[:, 1]], min_only=True).reshape(h, w)
+    assert walker.spread(cost, goals, 0.1) == pytest.approx(exact, abs=0.01)
+
+
+def test_arcs_are_what_small_steps_add_up_to():
+    speed, turn = np.array([0.5, 0.3, 0.0]), np.array([0.8, -0.4, 0.6])
+    end = walker.arcs(speed, turn, 2.0, 0.2)[:, -1]
+    n = 20000
+    t = (np.arange(n) + 0.5) * 2.0 / n
+    x = (speed[:, None] * np.cos(turn[:, None] * t)).mean(1) * 2.0
+    y = (speed[:, None] * np.sin(turn[:, None] * t)).mean(1) * 2.0
+    assert end == pytest.approx(np.stack([x, y, 2.0 * turn], -1), abs=1e-6)
+
+
+def test_the_open_way_is_walked_straight_and_fast():
+    it = plan(world())
+    assert it.speed[0] == pytest.approx(0.6) and abs(it.yaw[-1]) < 0.3
+
+
+def test_a_goal_behind_is_turned_to():
+    it = plan(world(goal=(-3.0, 0.2)))
+    assert abs(it.yaw[-1]) > 0.7
+
+
+def test_a_thing_in_the_way_is_kept_away_from():
+    it = plan(world(things=[(1.0, 1.3, -0.6, 0.6)]))
+    away = np.maximum(np.abs(it.xy - (1.15, 0.0)) - (0.15, 0.6), 0.0)
+    assert np.hypot(*away.T).min() >= 0.3 and it.speed[0] > 0.0
+
+
+def test_a_person_close_ahead_is_waited_for():
+    someone = Track(0, Kind.PERSON, 0.85, 0.0, 0.0, -0.3, 0.0, 0.0, 0.0, 0.1, 0.1, 0.5, 0.5, 1.0, 0.0, 1.0)
+    assert plan(world(tracks=[someone])).speed[0] == 0.0
+
+
+def test_at_the_goal_it_has_arrived():
+    assert plan(world(goal=(0.2, 0.1))).behaviour == Behaviour.ARRIVED
+
+
+def test_walled_in_it_stays():
+    wall = [(1.0, 1.2, -1.2, 1.2), (-1.2, -1.0, -1.2, 1.2), (-1.2, 1.2, 1.0, 1.2), (-1.2, 1.2, -1.2, -1.0)]
+    it = plan(world(things=wall))
+    assert np.abs(it.xy).max() < 0.8
+
+
+def test_a_known_room_has_no_edge_and_an_unknown_half_has_one():
+    assert len(walker.frontier(world().room, 60)) == 0
+    grid = np.full((50, 50), 2, np.uint8)
+    grid[:, 25:] = Room.UNKNOWN
+    edge = walker.frontier(Room(0.0, 0.0, 0.0, np.zeros(2), 0.1, grid), 60)
+    assert len(edge) == 50 and (edge[:, 1] == 24).all()

@@ -1,0 +1,150 @@
+"""The humanoid's door: what each bad input does to a walk."""
+
+from math import inf, nan
+
+import numpy as np
+import pytest
+
+from nanopilot.messages import CarState, Command, Kind, Mode, Room, RssVerdict, Track, Turn, VehicleModel, Walk, World
+from nanopilot.safety import keep_out, walker
+
+BODY = VehicleModel(0.0, 0.3, 0.5, 0.15, 0.0, 1.0, 1.0, 0.3)
+STILL = Walk(0.0, 0.0, 0.0)
+
+
+def car(t, speed=0.0, yaw_rate=0.0):
+    return CarState(t, speed, 0.0, yaw_rate, 0.0)
+
+
+def walking(seconds=1.0, walk=Walk(0.5, 0.0, 0.0)):
+    """A state that has been walking, and the time."""
+    state = walker.initial(engaged=True)
+    for k in range(round(10 * seconds)):
+        state, safe = walker.step(state, Command(k / 10, 0.0, 0.0, walk=walk), car(k / 10, 0.5), k / 10)
+    return state, safe, seconds
+
+
+def test_a_good_command_passes_after_speeding_up():
+    _, safe, _ = walking()
+    assert safe.walk == Walk(0.5, 0.0, 0.0) and safe.engaged and not safe.reasons
+
+
+def test_off_nothing_moves():
+    _, safe = walker.step(walker.initial(), Command(0.0, 0.0, 0.0, walk=Walk(0.5, 0.0, 0.0)), car(0.0), 0.0)
+    assert not safe.engaged and safe.walk is None and safe.mode == Mode.OFF
+
+
+def old(t):
+    return Command(t - 1.0, 0.0, 0.0, walk=Walk(0.5, 0.0, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("command", "body", "reason"),
+    [
+        (None, car(1.0), "no command"),
+        (Command(1.0, 0.0, 0.0), car(1.0), "no command"),
+        (old(1.0), car(1.0), "command too old"),
+        (Command(1.0, 0.0, 0.0, walk=Walk(0.5, 0.0, 0.0)), None, "no word of the body"),
+        (Command(1.0, 0.0, 0.0, walk=Walk(0.5, 0.0, 0.0)), car(0.0), "no word of the body"),
+    ],
+)
+def test_a_bad_input_stands_still_at_once(command, body, reason):
+    state, _, t = walking()
+    _, safe = walker.step(state, command, body, t)
+    assert safe.walk == STILL and reason in safe.reasons and safe.mode == Mode.TAKEOVER
+
+
+@pytest.mark.parametrize("t", [nan, inf, 0.2])
+def test_a_clock_that_is_none_or_goes_back_stands_still(t):
+    state, _, _ = walking()
+    _, safe = walker.step(state, Command(1.0, 0.0, 0.0, walk=Walk(0.5, 0.0, 0.0)), car(1.0), t)
+    assert safe.walk == STILL and "clock" in safe.reasons
+
+
+def test_blind_for_longer_than_forgiven_stands_still_and_goes_on_when_it_sees():
+    state, _, t = walking()
+    seen = []
+    for k in range(1, 8):
+        now, concern = t + k / 10, "blind" if k <= 5 else ""
+        state, safe = walker.step(state, Command(now, 0.0, 0.0, walk=Walk(0.5, 0.0, 0.0)), car(now, 0.5), now, concern=concern)
+        seen.append(safe.walk.vx)
+    assert seen[1] > 0.0 and seen[2] == seen[4] == 0.0 and seen[6] > 0.0
+
+
+@pytest.mark.parametrize("wanted", [Walk(9.0, 9.0, 9.0), Walk(-9.0, -9.0, -9.0)])
+def test_no_speed_beyond_the_limits(wanted):
+    _, safe, _ = walking(3.0, wanted)
+    limits = walker.Config()
+    assert -limits.backward <= safe.walk.vx <= limits.forward
+    assert abs(safe.walk.vy) <= limits.sideways and abs(safe.walk.yaw_rate) <= limits.turn
+    assert {"speed limited", "turn limited"} <= set(safe.reasons)
+
+
+def test_a_body_that_does_far_more_than_told_is_shut_off_for_good():
+    state = walker.initial(engaged=True)
+    for k in range(20):
+        state, safe = walker.step(state, Command(k / 10, 0.0, 0.0, walk=STILL), car(k / 10, 3.0), k / 10)
+    assert safe.mode == Mode.FAILED and safe.walk is None
+    _, safe = walker.step(state, Command(2.0, 0.0, 0.0, walk=STILL), car(2.0), 2.0, engage=True)
+    assert safe.mode == Mode.FAILED
+
+
+def test_no_step_towards_what_is_too_near_but_turning_and_going_back_are_allowed():
+    state, _, t = walking()
+    near = RssVerdict(t, distance=0.2, safe_distance=0.3)
+    command = Command(t, 0.0, 0.0, walk=Walk(0.5, 0.0, 0.3))
+    _, safe = walker.step(state, command, car(t, 0.5), t, near=near)
+    assert safe.walk == Walk(0.0, 0.0, 0.3) and "too near" in safe.reasons
+    _, safe = walker.step(state, Command(t, 0.0, 0.0, walk=Walk(-0.05, 0.0, 0.0)), car(t, 0.5), t, near=near)
+    assert safe.walk.vx == pytest.approx(-0.05)
+
+
+def world(occupied=(), tracks=()):
+    grid = np.full((100, 100), 2, np.uint8)
+    for x, y in occupied:
+        grid[int((y + 5) / 0.1), int((x + 5) / 0.1)] = 98
+    room = Room(0.0, 0.0, 0.0, np.array([-5.0, -5.0]), 0.1, grid)
+    return World(
+        0.0,
+        0.0,
+        0.0,
+        0.0,
+        None,
+        None,
+        None,
+        0.0,
+        0.0,
+        0.0,
+        tuple(tracks),
+        np.zeros((0, 2)),
+        0.0,
+        Turn.ARRIVE,
+        0.0,
+        0.0,
+        0.6,
+        0.1,
+        0.0,
+        room,
+    )
+
+
+def person(x, y):
+    return Track(3, Kind.PERSON, x, y, 0.0, 0.0, 0.0, 0.0, 0.0, 0.1, 0.1, 0.5, 0.5, 1.0, 0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("seen", "too_near"),
+    [
+        (world(), False),
+        (world([(0.22, 0.0)]), True),
+        (world([(0.55, 0.0)]), False),
+        (world([(-0.2, 0.0)]), False),
+        (world([], [person(0.45, 0.1)]), True),
+        (world([], [person(0.7, 0.0)]), False),
+        (world([], [person(-0.4, 0.0)]), False),
+    ],
+    ids=["nothing", "thing at 0.25 m", "thing at 0.55 m", "thing behind", "person at 0.46 m", "person at 0.7 m", "person behind"],
+)
+def test_keep_out(seen, too_near):
+    _, verdict = keep_out.step(keep_out.initial(), seen, BODY, keep_out.Config())
+    assert (verdict.distance < verdict.safe_distance) == too_near
