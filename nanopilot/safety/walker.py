@@ -81,7 +81,7 @@ def step(
     t = t_now if isfinite(t_now) else max(state.t, 0.0)
     engaged = mode in (Mode.ENGAGED, Mode.TAKEOVER)
     alert = Alert.NONE if mode in (Mode.ENGAGED, Mode.OFF) else Alert.TAKEOVER
-    safe = SafeCommand(t, 0.0, 0.0, Signal.OFF, engaged, tuple(reasons), mode, alert, walk.vx, (), walk if engaged else None)
+    safe = SafeCommand(t, 0.0, 0.0, Signal.OFF, engaged, tuple(reasons), mode, alert, walk.vx, walk=walk if engaged else None)
     return State(mode, t, walk if engaged else Walk(0.0, 0.0, 0.0), concerned, excess), safe
 
 

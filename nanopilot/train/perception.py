@@ -309,6 +309,8 @@ def train(rank: int, config: TrainConfig) -> None:
                     file.write(json.dumps({"step": step, "seconds": before + seconds} | report) + "\n")
         if stop:
             bar.stop()
+            if curves:
+                curves.close()
             return
 
 
