@@ -27,7 +27,7 @@ class EverythingConfig:
     maps: int = 480
     tune_maps: int = 10
     steps: int = 7000
-    final_steps: int = 1500
+    final_steps: int = 1000
     real: float = 0.45  # share of real pictures in a batch, where there are any
     seed: int = 0
     data: Path = perception.DATA
