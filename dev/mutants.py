@@ -37,13 +37,8 @@ import nanopilot.messages  # noqa: F401
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "nanopilot" / "safety"
 TESTS = ROOT / "tests" / "safety"
-FIRST = {
-    "__init__.py": "test_modes.py",
-    "modes.py": "test_modes.py",
-    "inputs.py": "test_inputs.py",
-    "limits.py": "test_limits.py",
-    "rss.py": "test_rss.py",
-}  # fmt: skip  the tests most likely to notice run first
+FIRST = {"__init__.py": "test_modes.py", "modes.py": "test_modes.py", "inputs.py": "test_inputs.py", "limits.py": "test_limits.py",
+         "rss.py": "test_rss.py"}  # fmt: skip  the tests most likely to notice run first
 TIMEOUT = 120  # s
 COMPARE = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Is: ast.IsNot,
            ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In}  # fmt: skip
