@@ -3,10 +3,11 @@
     python dev/bench_watch.py VIDEO [--loops 5] [--focal 1150]
 
 In: a video, played several times over as one. Out: pictures a second and processor time with log, film and report; latency from frame
-to warning (p50, p99); resident memory after each loop.
+to warning (p50, p99); resident memory after each loop, and its peak.
 """
 
 import argparse
+import resource
 import tempfile
 from pathlib import Path
 from time import perf_counter, process_time
@@ -52,6 +53,7 @@ def main() -> None:
     print(f"processor time: {1e3 * worked / len(latency):.1f} ms a picture, all threads")
     print(f"frame to warning: p50 {np.percentile(latency, 50):.1f} ms, p99 {np.percentile(latency, 99):.1f} ms")
     print("memory after each loop, MiB: " + ", ".join(f"{m:.0f}" for m in memory))
+    print(f"peak memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10:.0f} MiB")
 
 
 if __name__ == "__main__":

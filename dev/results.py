@@ -55,7 +55,7 @@ def section(path: Path) -> str:
     for key, value in flat(summary).items():
         if not key.endswith(("_95", "_interval", "groups")):
             lines.append(f"| {key} | {cell(value, interval(flat(summary), key))} |")
-    failed = [row for row in report.get("rows", ()) if not row.get("success", row.get("passed"))]
+    failed = [row for row in report.get("rows", ()) if "job" in row and not row.get("success", row.get("passed"))]
     if failed:
         why = (f"{_name(row['job'])} ({row.get('why') or row.get('reason') or row.get('error') or '?'})" for row in failed)
         lines.append(f"\nNot passed: {'; '.join(why)}.")

@@ -148,6 +148,8 @@ class Warnings:
     """Only clips whose names hold this."""
     hz: float = 20.0
     """Pictures a second."""
+    seeds: str = "100"
+    """Light, colours, scenery and the camera's pitch: below 100 they are for tuning."""
     json: Path | None = None
     """Write the figures here."""
 

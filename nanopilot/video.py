@@ -42,8 +42,8 @@ class Film:
     """An MP4 that grows picture by picture; a context manager. It takes its name when it is whole; an
     interrupt finishes it, one without pictures, or of a drive that failed, leaves no file."""
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.pictures = path, 0
+    def __init__(self, path: Path, preset: str = PRESET) -> None:
+        self.path, self.pictures, self.preset = path, 0, preset
         self._partial = path.with_name(path.name + ".part")
         self._container = av.open(str(self._partial), "w", format="mp4", options={"movflags": "+faststart"})
         self._stream: av.VideoStream | None = None
@@ -53,7 +53,7 @@ class Film:
         """One RGB picture at `t` s; both sides are cut to even numbers. Raises OSError on a full disk."""
         image = image[: len(image) // 2 * 2, : image.shape[1] // 2 * 2]
         if self._stream is None:
-            self._stream, self._start = self._container.add_stream("libx264", rate=20, options={"crf": QUALITY, "preset": PRESET}), t
+            self._stream, self._start = self._container.add_stream("libx264", rate=20, options={"crf": QUALITY, "preset": self.preset}), t
             self._stream.height, self._stream.width, self._stream.pix_fmt = *image.shape[:2], "yuv420p"
             self._stream.codec_context.time_base = Fraction(1, 1000)
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24")

@@ -15,7 +15,9 @@ from types import MappingProxyType
 import numpy as np
 
 from nanopilot.assist.rate import Rate, begun, corrected
-from nanopilot.messages import CameraModel, Percept, Track, VehicleModel, World
+from nanopilot.messages import CameraModel, Kind, Percept, Track, VehicleModel, World
+
+LEAST_SHARE = 0.02  # so that nothing is divided by zero: a speed's std is then seven times the prior's
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class ClosingConfig:
     least_gap: float = 0.5  # m
     braking: float = 1.5  # m/s², a milder deceleration of the other is taken for noise
     forget: float = 1.0  # s
+    prior: float = 6.0  # m/s, velocity_std with which the tracker begins a vehicle, at rest: taken out again, for it is no measurement
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,9 @@ def closing(track: Track, growth: Rate | None, world: World, vehicle: VehicleMod
     half = (c * track.length + s * track.width) / 2
     front = vehicle.length - vehicle.rear_overhang
     gap = max(track.x - half - front, config.least_gap)
-    speed = world.speed - track.vx
-    rate, var = speed / gap, (track.velocity_std / gap) ** 2 + (speed * track.position_std / gap**2) ** 2 + config.bias**2
+    vx, velocity_var = _measured(track, config)
+    speed = world.speed - vx
+    rate, var = speed / gap, velocity_var / gap**2 + (speed * track.position_std / gap**2) ** 2 + config.bias**2
     if growth is not None and growth.t - growth.first >= config.settled and track.unseen < config.settled:
         seen = growth.rate * (track.x - half) / gap  # the box grows with the distance to the lens, we hit with the bumper
         seen_var = growth.p11 * ((track.x - half) / gap) ** 2
@@ -93,6 +97,14 @@ def closing(track: Track, growth: Rate | None, world: World, vehicle: VehicleMod
         v = rate * gap
         ttc = min(ttc, (-v + sqrt(v * v + 2 * braking * gap)) / braking)
     return Closing(gap, rate * gap, rate, std, ttc, ttc * ttc * std)
+
+
+def _measured(track: Track, config: ClosingConfig) -> tuple[float, float]:
+    """(vx, variance) without the tracker's prior, which would take a new vehicle for a standing one and warn of each."""
+    if track.kind != Kind.VEHICLE:
+        return track.vx, track.velocity_std**2  # people and cyclists are slow indeed
+    share = max(1 - (track.velocity_std / config.prior) ** 2, LEAST_SHARE)  # of the information that was measured
+    return track.vx / share, track.velocity_std**2 / share
 
 
 def _box_of(track: Track, percept: Percept, config: ClosingConfig) -> np.ndarray | None:

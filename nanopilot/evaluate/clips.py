@@ -1,19 +1,22 @@
 """Dash-cam clips made by the simulator, each with what should be warned of and when: the truth that a watch is judged by.
 
-In: nothing. Out: clips; a body that shows one (pictures only: no own speed, an untold pitch); and its Expectation: kind, side, and the
-earliest and latest time by the standard named beside it (second-hand, as in nanopilot.assist). Road: straight, two lanes each way.
-The own car drives in the right-hand lane by a formula, it doesn't react; after the warning it may drive through what it was warned of.
+In: a seed (light, colours, scenery, the camera's pitch). Out: clips; a body that shows one (pictures only: no own speed, an untold
+pitch); and its Expectation: kind, side, and the earliest and latest time by the standard named beside it (second-hand, as in
+nanopilot.assist). Road: two lanes each way, straight or with one bend; places are along it and beside its middle. The own car drives in the
+lane beside the middle line by a formula, it doesn't react; after the warning it may drive through what it was warned of.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from math import asin, cos, inf, radians, sqrt, tan
+from math import asin, cos, inf, radians, sin, sqrt, tan
 
+import cv2
 import numpy as np
 
 from nanopilot.bodies.recording import PASSENGER_CAR, unknown
+from nanopilot.geometry import child_from_parent, image_from_vehicle
 from nanopilot.messages import BodyStopped, CameraModel, Frame, Observation, SafeCommand, WarningKind
 from nanopilot.sim.appearance import Appearance
 from nanopilot.sim.camera import CpuCamera
@@ -27,7 +30,9 @@ EDGE = 2 * LANE  # m, half the road
 OWN_Y = -0.5 * LANE  # the lane beside the middle line
 LEAD_IN = 5.0  # s of plain driving, in which the camera's pitch is found
 KPH = 1 / 3.6
-PITCH = radians(1.0)  # of the camera, not told
+PITCH_DEG = (0.2, 1.8)  # of the camera, not told; drawn by the seed
+BEND = 100.0  # m along the road, where it bends in clips with a bend
+VISIBLE = 90.0  # m: actors farther away are not drawn in bends
 FRONT = PASSENGER_CAR.length - PASSENGER_CAR.rear_overhang
 MARKET = 3.0  # s of time to collision: the market's forward collision warnings come no earlier
 VULNERABLE = 4.0  # s, where FMVSS 127's pedestrian tests start
@@ -46,6 +51,16 @@ class Expectation:
 
 
 @dataclass(frozen=True)
+class Patch:
+    """A part of the road that looks different: what is there, dimmed to `gain`, and a grey level added."""
+
+    x: tuple[float, float]  # m along the road
+    y: tuple[float, float]  # m beside its middle
+    gain: float
+    grey: float = 0.0
+
+
+@dataclass(frozen=True)
 class Clip:
     name: str
     speed: float  # m/s, own
@@ -54,6 +69,10 @@ class Clip:
     expected: Expectation | None = None  # None: silence
     lateral: Callable[[float], float] = lambda t: 0.0  # m left of the lane's centre
     weather: Appearance = Appearance(seed=3)
+    curvature: float = 0.0  # 1/m, left positive, from BEND on
+    patches: tuple[Patch, ...] = ()
+    pitch: float = radians(1.0)
+    scenery: int = 4
 
 
 FORWARD = (WarningKind.FORWARD_COLLISION,)
@@ -160,14 +179,48 @@ def _headway(name: str, speed: float) -> Clip:
     return Clip(name, speed, start + 8.5, actors, expected)
 
 
+def _cut_in(name: str, speed: float, other: float) -> Clip:
+    """A slower car of the lane to the right comes into ours, 2.2 s of time to collision ahead when it is there."""
+    begins, takes, closing = LEAD_IN + 2.0, 2.5, speed - other
+    hit = begins + takes + 2.2
+
+    def actors(t: float, x: float) -> tuple[Actor, ...]:
+        over = min(max((t - begins) / takes, 0.0), 1.0)
+        yaw = float(np.arctan2(LANE / takes, other)) if 0 < over < 1 else 0.0
+        here = _car(1, x + FRONT + closing * (hit - t) + SIZES["car"][0] / 2, OWN_Y - LANE * (1 - over), other)
+        return (replace(here, yaw=yaw, signal="left" if begins - 1 < t < begins + takes else "off"),)
+
+    touches = begins + takes * (1 - (PASSENGER_CAR.width + SIZES["car"][1]) / 2 / LANE)  # flanks overlap from here on
+    return Clip(name, speed, hit - 0.6, actors, Expectation(FORWARD, touches, hit - 1.2, "Euro NCAP's latest warning"))
+
+
 def _car(number: int, x: float, y: float, speed: float, oncoming: bool = False) -> Actor:
     return Actor(number, "car", x, y, np.pi if oncoming else 0.0, SIZES["car"], speed)
 
 
-def clips() -> tuple[Clip, ...]:
-    """The table. Names are sentences about the own car or who is before it."""
+def clips(seed: int = 0) -> tuple[Clip, ...]:
+    """The table. Names are sentences about the own car or who is before it. Seeds below 100 are for tuning, others for figures."""
+    if seed == 0:
+        return _table()
+    rng = np.random.default_rng([seed, 0xC11])
+
+    def drawn(clip: Clip) -> Clip:
+        number = int(rng.integers(1 << 30))
+        weather = clip.weather
+        if weather.weather == "clear":  # dusk and night stay what their names say
+            weather = Appearance.from_seed(number, weather=str(rng.choice(("clear", "overcast"))))
+        pitch = radians(float(rng.uniform(*PITCH_DEG)))
+        return replace(clip, weather=replace(weather, seed=number), pitch=pitch, scenery=number)
+
+    return tuple(drawn(clip) for clip in _table())
+
+
+def _table() -> tuple[Clip, ...]:
     fast, town = 72 * KPH, 40 * KPH
     night = Appearance(seed=5, weather="dusk", sun=(0.25, 0.22, 0.2), ambient=(0.25, 0.26, 0.3))
+    wet = replace(Appearance.from_seed(9, weather="night"), wet=0.8, rain=0.4)
+    plates = (Patch((150.0, 154.0), (-LANE + 0.4, -0.4), 0.35, 70.0), Patch((230.0, 232.5), (-LANE - 1.0, 1.0), 0.35, 70.0))
+    shadow = (Patch((140.0, 152.0), (-EDGE, EDGE), 0.35), Patch((220.0, 226.0), (-EDGE, EDGE), 0.35))
     parked = tuple(_car(k, 30.0 * k, -EDGE - 1.3, 0.0) for k in range(1, 14))
     oncoming = tuple(range(1, 12))
     return (
@@ -175,9 +228,11 @@ def clips() -> tuple[Clip, ...]:
         _lead("a car stands ahead, 50 km/h", 50 * KPH, 0.0, 2.1),
         _lead("a car ahead drives 32 km/h, we 72", fast, 32 * KPH, 2.0),
         _lead("a car ahead drives 32 km/h, we 72, dull evening", fast, 32 * KPH, 2.0, night),
+        _lead("a car ahead drives 32 km/h, we 72, wet night", fast, 32 * KPH, 2.0, wet),
+        _cut_in("a car at 50 km/h cuts in, we 72", fast, 50 * KPH),
         _braking("a car 30 m ahead brakes with 0.3 g, 72 km/h", fast, 30.0, 0.3 * G, 2.4),
         _braking("a car 40 m ahead brakes with 0.5 g, 72 km/h", fast, 40.0, 0.5 * G, 2.0),
-        *(_departure(side, rate) for side in (-1, 1) for rate in (0.2, 0.4, 0.6, 1.0)),
+        *(_departure(side, rate) for side in (-1, 1) for rate in (0.1, 0.2, 0.4, 0.6, 1.0)),
         _crossing("a person crosses from the right, 40 km/h", "person", town, 5 * KPH, False),
         _crossing("a person crosses from the left, 40 km/h", "person", town, 8 * KPH, True),
         _crossing("a cyclist crosses from the right, 40 km/h", "cyclist", town, 15 * KPH, False),
@@ -185,6 +240,12 @@ def clips() -> tuple[Clip, ...]:
         _along("a person walks ahead at 5 km/h, we 40", "person", town, 5 * KPH),
         _headway("creeps up on a car, 72 km/h", fast),
         Clip("an empty road, 72 km/h", fast, 14.0),
+        Clip("an empty road, 72 km/h, wet night", fast, 14.0, weather=wet),
+        Clip("drives round a bend of 400 m to the left, cars come towards us, 72 km/h", fast, 14.0,
+             lambda t, x: tuple(_car(k, 55.0 * k - 18 * t, 0.5 * LANE, 18.0, True) for k in oncoming), curvature=1 / 400),
+        Clip("drives round a bend of 400 m to the right, cars are parked, 72 km/h", fast, 14.0, lambda t, x: parked, curvature=-1 / 400),
+        Clip("steel plates lie on the road, 72 km/h", fast, 14.0, patches=plates),
+        Clip("the shadows of bridges lie across the road, 72 km/h", fast, 14.0, patches=shadow),
         Clip("cars are parked beside the road, 50 km/h", 50 * KPH, 14.0, lambda t, x: parked),
         Clip("cars come towards us in the next lane, 72 km/h", fast, 14.0,
              lambda t, x: tuple(_car(k, 55.0 * k - 18 * t, 0.5 * LANE, 18.0, True) for k in oncoming)),
@@ -196,27 +257,36 @@ def clips() -> tuple[Clip, ...]:
     )  # fmt: skip
 
 
-def road(length: float = 520.0, seed: int = 4, edge_line: bool = True) -> StaticScene:
-    """Straight along x, the middle line at y = 0; `seed` is that of what stands beside it."""
-    line = np.array([(-60.0, 0.0), (length, 0.0)])
+def placed(x: float, y: float, curvature: float) -> tuple[float, float, float]:
+    """(x, y, heading) on the ground of a place `x` along the road and `y` left of its middle."""
+    s = max(x - BEND, 0.0) if curvature else 0.0
+    angle = curvature * s
+    along, aside = (BEND + sin(angle) / curvature, (1 - cos(angle)) / curvature) if s else (x, 0.0)
+    return along - y * sin(angle), aside + y * cos(angle), angle
+
+
+def road(curvature: float = 0.0, seed: int = 4, length: float = 520.0, edge_line: bool = True) -> StaticScene:
+    """The middle line at y = 0, yellow; `seed` is that of what stands beside the road, `edge_line` whether its left edge is painted."""
+    ends = np.array([-60.0, length]) if not curvature else np.append(np.arange(-60.0, length, 4.0), length)
 
     def beside(offset: float) -> np.ndarray:
-        return line + (0.0, offset)
+        return np.array([placed(float(x), offset, curvature)[:2] for x in ends])
 
-    markings = [Marking(beside(d), 0.12, "yellow") for d in (-0.0,)]
+    markings = [Marking(beside(0.0), 0.12, "yellow")]
     markings += [Marking(beside(d), 0.15, "white") for d in (-EDGE + 0.2, EDGE - 0.2)[0 if edge_line else 1 :]]
     markings += [Marking(beside(d), 0.12, "white", (3.0, 6.0)) for d in (-LANE, LANE)]
-    static = StaticScene((Surface("pavement", ribbon(line, 2 * EDGE + 6)), Surface("road", ribbon(line, 2 * EDGE))), tuple(markings))
+    surfaces = (Surface("pavement", ribbon(beside(0.0), 2 * EDGE + 6)), Surface("road", ribbon(beside(0.0), 2 * EDGE)))
+    static = StaticScene(surfaces, tuple(markings))
     return replace(static, props=scatter_props(static, seed))
 
 
 class ClipBody:
-    """A Body that shows a clip to whoever observes, at `hz`."""
+    """A Body that shows a clip to whoever observes, at `hz`; `static` is `road` of its bend and scenery."""
 
     def __init__(self, clip: Clip, static: StaticScene, hz: float, width: int = 640, fov_deg: float = 100.0) -> None:
         height = width * 9 // 16
         focal = width / 2 / tan(radians(fov_deg) / 2)
-        self.true = CameraModel("front", width, height, focal, focal, (width - 1) / 2, (height - 1) / 2, x=1.3, z=1.4, pitch=PITCH)
+        self.true = CameraModel("front", width, height, focal, focal, (width - 1) / 2, (height - 1) / 2, x=1.3, z=1.4, pitch=clip.pitch)
         self.cameras: tuple[CameraModel, ...] = (replace(self.true, pitch=0.0),)
         self.vehicle, self.clip, self.hz = PASSENGER_CAR, clip, hz
         self.static, self.camera = static, CpuCamera(static, clip.weather)
@@ -224,15 +294,39 @@ class ClipBody:
 
     def observe(self) -> Observation:
         t = self.step / self.hz
-        if t > self.clip.seconds:
+        clip = self.clip
+        if t > clip.seconds:
             raise BodyStopped("the clip has ended")
         self.step += 1
-        x, lateral = self.clip.speed * t, self.clip.lateral(t)
-        rate = (self.clip.lateral(t + 0.01) - self.clip.lateral(t - 0.01)) / 0.02
-        pose = (x, OWN_Y + lateral, float(np.arctan2(rate, self.clip.speed)))
-        scene = Scene(self.static, self.clip.actors(t, x), {}, t)
-        image = self.camera.render(scene, self.true, pose, labels=False, speed=self.clip.speed).rgb
+        x = clip.speed * t
+        rate = (clip.lateral(t + 0.01) - clip.lateral(t - 0.01)) / 0.02
+        px, py, heading = placed(x, OWN_Y + clip.lateral(t), clip.curvature)
+        pose = (px, py, heading + float(np.arctan2(rate, clip.speed)))
+        scene = Scene(self.static, tuple(self._actor(a) for a in clip.actors(t, x) if abs(a.x - x) < VISIBLE or not clip.curvature), {}, t)
+        image = self.camera.render(scene, self.true, pose, labels=False, speed=clip.speed).rgb
+        for patch in clip.patches:
+            image = self._patched(image, patch, pose)
         return Observation(t, (Frame(t, "front", image),), unknown(t))
+
+    def _actor(self, a: Actor) -> Actor:
+        x, y, heading = placed(a.x, a.y, self.clip.curvature)
+        return replace(a, x=x, y=y, yaw=a.yaw + heading)
+
+    def _patched(self, image: np.ndarray, patch: Patch, pose: tuple[float, float, float]) -> np.ndarray:
+        """The picture with the patch drawn onto the road, where it lies wholly before the lens."""
+        (x0, x1), (y0, y1) = patch.x, patch.y
+        x0 = max(x0, pose[0] + self.true.x + 0.6)
+        if x0 >= x1 or x0 - pose[0] > VISIBLE:
+            return image
+        ground = child_from_parent(np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)]), *pose)
+        pixels, depth = image_from_vehicle(self.true, np.column_stack([ground, np.zeros(4)]))
+        if (depth < 0.3).any():
+            return image
+        mask = np.zeros(image.shape[:2], np.uint8)
+        cv2.fillPoly(mask, [np.clip(np.round(pixels * 16), -(2**24), 2**24).astype(np.int32)], 255, cv2.LINE_AA, 4)
+        share = mask[..., None].astype(np.float32) / 255
+        new = np.clip(image * np.float32(patch.gain) + np.float32(patch.grey), 0, 255)
+        return np.round(image + share * (new - image)).astype(np.uint8)
 
     def act(self, command: SafeCommand) -> None:
         """Nothing: the clip goes on as it does."""

@@ -96,7 +96,7 @@ class Instant:
 @lru_cache(maxsize=2)
 def ground(seed: int, plate: float, edge_line: bool) -> StaticScene:
     """The road of a seed, with a steel plate or without."""
-    static = road(LENGTH, seed, edge_line)
+    static = road(0.0, seed, LENGTH, edge_line)
     if plate < 0:
         return static
     outline = np.array([(plate, OUTER_Y - 1.2), (plate + 3.7, OUTER_Y - 1.2), (plate + 3.7, OUTER_Y + 1.2), (plate, OUTER_Y + 1.2)])

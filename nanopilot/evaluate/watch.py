@@ -18,7 +18,7 @@ from rich.table import Table
 
 from nanopilot.assist import is_event
 from nanopilot.evaluate.clips import Clip, ClipBody, clips, judged, road
-from nanopilot.evaluate.suite import origin
+from nanopilot.evaluate.suite import origin, parse_seeds
 from nanopilot.messages import WarningKind, WarningLevel, speed_known
 from nanopilot.watch import WatchConfig, Watcher
 
@@ -28,6 +28,8 @@ class WatchSuite:
     only: str = ""
     """Only clips whose names hold this."""
     hz: float = 20.0
+    seeds: str = "100"
+    """Light, colours, scenery and the camera's pitch: 0-99 are for tuning, others for figures."""
     json: Path | None = None
 
 
@@ -45,11 +47,13 @@ class Row:
     in_time: bool
     false: tuple[str, ...]
     speed_error: float | None  # median share, where speed was known
+    error_m: float | None = None  # m driven in `error`
+    seed: int = 0
 
 
-def play(clip: Clip, hz: float, static) -> Row:
+def play(clip: Clip, hz: float, seed: int = 0) -> Row:
     """Watch one clip and judge it."""
-    watcher = Watcher(ClipBody(clip, static, hz), WatchConfig())
+    watcher = Watcher(ClipBody(clip, road(clip.curvature, clip.scenery), hz), WatchConfig())
     first: float | None = None
     false: list[str] = []
     speeds: list[float] = []
@@ -76,7 +80,7 @@ def play(clip: Clip, hz: float, static) -> Row:
     error = judged(e, first) if e else 0.0
     return Row(clip.name, clip.seconds, e.kinds[0] if e else "", e.earliest if e else None, e.latest if e else None, first,
                error if e and isfinite(error) else None, e is not None and error == 0.0, tuple(false),
-               float(np.median(speeds)) if speeds else None)  # fmt: skip
+               float(np.median(speeds)) if speeds else None, error * clip.speed if e and isfinite(error) else None, seed)  # fmt: skip
 
 
 def _follows(e, kind: WarningKind, t: float) -> bool:
@@ -95,36 +99,40 @@ def summary(rows: list[Row]) -> dict[str, dict[str, float]]:
         if mine or false:
             came = [abs(r.error) for r in mine if r.error is not None]
             out[kind] = {"clips": len(mine), "in_time": sum(r.in_time for r in mine), "never": sum(r.warned is None for r in mine),
-                         "worst_error_s": max(came, default=0.0), "false_per_hour": false / hours}  # fmt: skip
+                         "worst_error_s": max(came, default=0.0),
+                         "worst_error_m": max((abs(r.error_m) for r in mine if r.error_m is not None), default=0.0),
+                         "false_per_hour": false / hours}  # fmt: skip
     return out
 
 
 def evaluate(config: WatchSuite) -> int:
     """Play, print, write. Exit code 1 when a clip's warning never came."""
     console = Console(highlight=False, width=150)
-    chosen = [c for c in clips() if config.only in c.name]
+    chosen = [(seed, c) for seed in parse_seeds(config.seeds) for c in clips(seed) if config.only in c.name]
     if not chosen:
         raise ValueError(f"no clip's name holds {config.only!r}")
-    static, rows = road(), []
-    table = Table("clip", "window, s", "warned, s", "error, s", "speed error", "false alarms")
-    for clip in chosen:
-        r = play(clip, config.hz, static)
+    rows = []
+    table = Table("clip", "seed", "window, s", "warned, s", "error, s", "error, m", "speed error", "false alarms")
+    for seed, clip in chosen:
+        r = play(clip, config.hz, seed)
         rows.append(r)
         window = f"{r.earliest:.1f} to {r.latest:.1f}" if r.expected else "silence"
         told = "-" if not r.expected else "never" if r.warned is None else f"{r.warned:.2f}"
         error = "-" if not r.expected else "in time" if r.in_time else "" if r.error is None else f"{r.error:+.2f}"
         speed = "-" if r.speed_error is None else f"{100 * r.speed_error:.1f} %"
-        table.add_row(r.name, window, told, error, speed, "\n".join(r.false))
-        console.print(f"{r.name}: {told} ({window}) {error} {'; '.join(r.false)}")
+        metres = f"{r.error_m:+.1f}" if r.error_m else ""
+        table.add_row(r.name, str(seed), window, told, error, metres, speed, "\n".join(r.false))
+        console.print(f"{r.name}, seed {seed}: {told} ({window}) {error} {'; '.join(r.false)}")
     console.print(table)
     totals = summary(rows)
-    head = Table("warning", "clips", "in time", "never", "worst error, s", "false alarms per hour")
+    head = Table("warning", "clips", "in time", "never", "worst error, s", "worst error, m", "false alarms per hour")
     for kind, s in totals.items():
         numbers = (
             f"{s['clips']:.0f}",
             f"{s['in_time']:.0f}",
             f"{s['never']:.0f}",
             f"{s['worst_error_s']:.2f}",
+            f"{s['worst_error_m']:.1f}",
             f"{s['false_per_hour']:.1f}",
         )
         head.add_row(kind, *numbers)

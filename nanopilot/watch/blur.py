@@ -21,9 +21,9 @@ from nanopilot.perception.runtime import canonical
 
 Array = np.ndarray
 
-PART = {Kind.PERSON: (0.0, 0.35), Kind.CYCLIST: (0.0, 0.4), Kind.VEHICLE: (0.35, 1.0)}  # of a box's height from its top, guesses
+PART = {Kind.PERSON: (0.0, 0.1), Kind.CYCLIST: (0.0, 0.15), Kind.VEHICLE: (0.35, 1.0)}  # of a box, from its top, guesses
 HEIGHT = {Kind.PERSON: 1.8, Kind.CYCLIST: 1.8, Kind.VEHICLE: 1.6}  # m, guesses, of a track
-MARGIN = 0.15  # of the box, that its edges may be off, guess
+MARGIN = {Kind.PERSON: 0.4, Kind.CYCLIST: 0.4, Kind.VEHICLE: 0.15}  # of the box, that its edges may be off (dev/bench_blur.py)
 LEAST_MARGIN = 3.0  # px
 SQUARES = 30  # across the picture: at 960 px and 60 degrees a plate 2 m ahead is eight squares wide, a letter not one
 NEAR = 0.5  # m of depth
@@ -65,7 +65,7 @@ def areas(camera: CameraModel, percept: Percept, world: World | None) -> Iterato
 def _part(box: Float[Array, "4"], kind: Kind) -> Float[Array, "4"]:
     u0, v0, u1, v1 = box
     top, bottom = PART[kind]
-    across, down = max(MARGIN * (u1 - u0), LEAST_MARGIN), max(MARGIN * (v1 - v0), LEAST_MARGIN)
+    across, down = (max(MARGIN[kind] * side, LEAST_MARGIN) for side in (u1 - u0, v1 - v0))
     return np.array([u0 - across, v0 + top * (v1 - v0) - down, u1 + across, v0 + bottom * (v1 - v0) + down])
 
 

@@ -87,6 +87,16 @@ def test_the_lead_of_another_lane_and_one_as_fast_as_we_are_none():
     assert kinds == {WarningKind.HEADWAY}
 
 
+def test_a_new_vehicle_that_the_tracker_assumes_to_stand_is_not_warned_of_until_its_speed_was_measured():
+    """The tracker begins at rest, ± 6 m/s: the information of a speed ± s is 1/s² less what was assumed."""
+    new, measured = (track(30 + FRONT, vx=v, velocity_std=s) for v, s in ((1.0, 5.9), (4.8, 3.0)))
+    growth, config = None, assist.ClosingConfig()
+    how = assist.closing_.closing(new, growth, world(0.0, 20.0), CAR, config)
+    assert how.rate < 2 * how.rate_std
+    how = assist.closing_.closing(measured, growth, world(0.0, 20.0), CAR, config)
+    assert how.speed == pytest.approx(20 - (4.8 / 9) / (1 / 9 - 1 / 36)) and how.rate > 2 * how.rate_std
+
+
 def test_below_thirty_kilometres_an_hour_it_is_an_urban_collision():
     events = play(3, 6.0, lambda t: world(t, 6.0, track(20 + FRONT - 6 * t)))
     assert {w.kind for _, w in events} == {WarningKind.URBAN_COLLISION}

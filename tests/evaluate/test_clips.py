@@ -1,15 +1,17 @@
 """The timing table's truth against itself: windows by numbers from the drawn places, and what counts as in time."""
 
+from dataclasses import replace
 from math import inf
 
 import numpy as np
 import pytest
 
-from nanopilot.evaluate.clips import FRONT, LANE, OWN_Y, Clip, ClipBody, Expectation, clips, judged, road
+from nanopilot.evaluate.clips import FRONT, LANE, OWN_Y, Clip, ClipBody, Expectation, clips, judged, placed, road
 from nanopilot.evaluate.watch import Row, summary
+from nanopilot.geometry import image_from_vehicle
 from nanopilot.messages import SPEED_KNOWN_STD, WarningKind
 
-LEADS = [c for c in clips() if c.expected and "car" in c.name and c.expected.kinds[0] == WarningKind.FORWARD_COLLISION]
+LEADS = [c for c in clips() if c.expected and "cuts in" not in c.name and c.expected.kinds[0] == WarningKind.FORWARD_COLLISION]
 DRIFTS = [c for c in clips() if "drifts" in c.name]
 
 
@@ -61,8 +63,43 @@ def test_a_warning_is_judged_by_how_far_it_lies_outside_its_window():
 
 def test_the_summary_counts_what_came_in_time_never_and_falsely():
     def row(warned, error, false=()):
-        return Row("x", 1800.0, "headway", 2.0, 3.0, warned, error, error == 0.0, false, 0.01)
+        return Row("x", 1800.0, "headway", 2.0, 3.0, warned, error, error == 0.0, false, 0.01, None if error is None else 20 * error)
 
     s = summary([row(2.5, 0.0), row(3.5, 0.5), row(None, None, ("red_light at 2.00 s: x",))])
-    assert s["headway"] == {"clips": 3, "in_time": 1, "never": 1, "worst_error_s": 0.5, "false_per_hour": 0.0}
+    assert s["headway"] == {"clips": 3, "in_time": 1, "never": 1, "worst_error_s": 0.5, "worst_error_m": 10.0, "false_per_hour": 0.0}
     assert s["red_light"]["false_per_hour"] == pytest.approx(1 / 1.5) and s["red_light"]["clips"] == 0
+
+
+def test_who_cuts_in_overlaps_us_from_the_earliest_time_and_is_hit_when_it_says():
+    (clip,) = (c for c in clips() if "cuts in" in c.name)
+    (actor,) = clip.actors(clip.expected.earliest, clip.speed * clip.expected.earliest)
+    assert OWN_Y - actor.y == pytest.approx((1.8 + actor.size[1]) / 2, abs=1e-6)
+    t, dt = clip.expected.latest, 1e-3
+    assert gap(clip, t) / ((gap(clip, t - dt) - gap(clip, t + dt)) / (2 * dt)) == pytest.approx(1.2, abs=0.01)
+
+
+@pytest.mark.parametrize("curvature", [0.0, 1 / 400, -1 / 400])
+def test_a_bend_keeps_distances_beside_the_road_and_turns_as_its_radius_says(curvature):
+    x, dx = 260.0, 0.01
+    (ax, ay, heading), (bx, by, _) = placed(x, 0.0, curvature), placed(x + dx, 0.0, curvature)
+    assert np.hypot(bx - ax, by - ay) == pytest.approx(dx, rel=1e-4) and np.arctan2(by - ay, bx - ax) == pytest.approx(heading, abs=1e-4)
+    assert heading == pytest.approx(160.0 * curvature)
+    lx, ly, _ = placed(x, LANE, curvature)
+    assert np.hypot(lx - ax, ly - ay) == pytest.approx(LANE)
+
+
+def test_a_seed_changes_the_pictures_and_never_the_truth():
+    for a, b in zip(clips(0), clips(101), strict=True):
+        assert (a.name, a.speed, a.seconds, a.expected) == (b.name, b.speed, b.seconds, b.expected)
+        assert b.weather != a.weather and b.pitch != a.pitch
+    assert clips(101)[5].weather == clips(101)[5].weather and clips(102)[0].pitch != clips(101)[0].pitch
+
+
+def test_a_plate_lies_on_the_road_where_it_is_said_to():
+    (clip,) = (c for c in clips() if "steel" in c.name)
+    body = ClipBody(clip, road(), 20.0)
+    bare = ClipBody(replace(clip, patches=()), road(), 20.0)
+    body.step = bare.step = 140  # at 140 m; the first plate begins 10 m ahead
+    changed = np.argwhere((body.observe().frames[0].image != bare.observe().frames[0].image).any(2))
+    nearest, _ = image_from_vehicle(body.true, np.array([[10.0, 0.0, 0.0], [14.0, 0.0, 0.0]]))
+    assert changed[:, 0].max() == pytest.approx(nearest[0, 1], abs=1.5) and len(changed) > 500
