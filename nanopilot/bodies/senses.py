@@ -1,7 +1,7 @@
 """What the humanoid feels: joint encoders and IMU with their errors, and dead reckoning from them alone.
 
 In: MuJoCo's state, of which only what a sensor would show is looked at, with noise added. Out: joint angles and rates, gyro,
-the direction of gravity; and a WalkerState: place from the feet (the lower foot stands still, so the pelvis moves against it),
+the direction of gravity; and a WalkerState: place from the feet (their lowest point stands still, so the pelvis moves against it),
 yaw from the gyro (biased, so it drifts), and where the head camera is. Errors are of the size of a good MEMS unit (guesses
 with room, e.g. 1 mrad/s of gyro bias left after calibration is 3.4 degrees a minute).
 """
@@ -20,7 +20,8 @@ from nanopilot.sim.humanoid import GAIT_PERIOD, SOLE, Built
 
 Array = np.ndarray
 
-LOWER_FOOT = 0.004  # m of height over which weight passes from one foot to the other
+LOWER = 0.004  # m of height over which weight passes from one ball of the soles to the next
+LONGER = 1.07  # times the way that the soles tell: they roll and swing feet brush (calibrated by walks in tuning rooms 0 and 1)
 SMOOTH = 0.4  # s over which the velocity is averaged, about half a stride
 
 
@@ -45,7 +46,9 @@ class Senses:
         self.bias = self.rng.normal(0, 1, 3) * config.gyro_bias
         self.tilt = np.zeros(2)
         self.body = mujoco.MjData(built.model)  # a copy that knows measured joints only
-        self.feet = [built.model.body(f"{side}_ankle_roll_link").id for side in ("left", "right")]
+        feet = [built.model.body(f"{side}_ankle_roll_link").id for side in ("left", "right")]
+        ball = (built.model.geom_type == mujoco.mjtGeom.mjGEOM_SPHERE) & np.isin(built.model.geom_bodyid, feet)
+        self.soles = np.flatnonzero(ball)  # four balls under each foot, which it stands and rolls on
         self.camera = built.model.camera(humanoid.CAMERA).id
         self.yaw, self.xy, self.velocity = 0.0, np.zeros(2), np.zeros(2)
         self.height, self.yaw_rate, self.before = humanoid.PELVIS_HEIGHT, 0.0, None
@@ -100,7 +103,7 @@ class Senses:
         )  # fmt: skip
 
     def _reckon(self) -> None:
-        """Put the measured joints and attitude on the copy with its pelvis at the origin, and see how the lower foot moved."""
+        """Put the measured joints and attitude on the copy with its pelvis at the origin, and see how what it stands on moved."""
         mujoco = humanoid.require()
         body, model = self.body, self.built.model
         body.qpos[:3] = 0.0
@@ -108,9 +111,9 @@ class Senses:
         body.qpos[self.built.q] = self.q
         mujoco.mj_kinematics(model, body)
         mujoco.mj_camlight(model, body)
-        feet = body.xpos[self.feet]
-        lower = np.exp(-(feet[:, 2] - feet[:, 2].min()) / LOWER_FOOT)
-        step = np.zeros(2) if self.before is None else -(lower / lower.sum()) @ (feet - self.before)[:, :2]
+        soles = body.geom_xpos[self.soles]
+        lower = np.exp(-(soles[:, 2] - soles[:, 2].min()) / LOWER)
+        step = np.zeros(2) if self.before is None else -LONGER * (lower / lower.sum()) @ (soles - self.before)[:, :2]
         self.xy = self.xy + step
         self.velocity = self.velocity + (GAIT_PERIOD / SMOOTH) * (step / GAIT_PERIOD - self.velocity)
-        self.height, self.before = float(SOLE - feet[:, 2].min()), feet.copy()
+        self.height, self.before = float(SOLE - soles[:, 2].min()), soles.copy()

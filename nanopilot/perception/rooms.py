@@ -29,6 +29,7 @@ FLOOR = 0.5  # probability from which a cell counts as floor
 PATIENCE = 2  # samples in a row that aren't floor before something stands there
 PERSON_SHARE = 0.3  # probability of person that makes a bearing one of a person's
 PERSON_WIDTH = 0.5  # m
+FEWEST = 3  # bearings in a row that make a person: 0.06 rad, two legs at 4 m; fewer are edges of something
 UNKNOWN = 0.0  # free distance of a bearing that the picture doesn't show
 
 
@@ -116,7 +117,7 @@ def people(free: Float32[Array, " n"], person: UInt8[Array, " n"], camera: Camer
     for k in range(len(free) + 1):
         on = k < len(free) and person[k]
         if start is not None and (not on or abs(free[k] - free[k - 1]) > PERSON_WIDTH):
-            if k - start >= 2:
+            if k - start >= FEWEST:
                 out.append(_person(float(np.median(free[start:k])), float(BEARINGS[start:k].mean()), k - start, camera))
             start = None
         if on and start is None:

@@ -208,7 +208,7 @@ def _choose(state: State, world: World, room: Room, clearance: Array, config: Co
     look = end[:, :2] + config.ahead * np.stack([np.cos(end[:, 2]), np.sin(end[:, 2])], -1)
     score = _smooth(state.potential, parent_from_child(look, room.x, room.y, room.yaw), room)
     passed = _smooth(state.potential, xy.reshape(-1, 2), room).reshape(room_left.shape).min(1)
-    score = np.minimum(score, passed)  # a goal nearer than `ahead` is not walked past
+    score = np.where(passed < config.ahead, np.minimum(score, passed), score)  # a goal nearer than `ahead` is not walked past
     score = score + config.near * np.maximum(0.0, config.roomy - room_left.min(1)) + config.restless * np.abs(turn - state.turn)
     score = score + np.where(moving, 1.5 * np.maximum(0.0, config.wary - away.min(1)), 0.0)
     score = np.where(allowed, score, np.inf)

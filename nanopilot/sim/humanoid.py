@@ -42,7 +42,7 @@ ARMATURE = {
 }  # kg m², of the motors, as the policy was trained; the first name that fits  # fmt: skip
 JOINT_FRICTION = 0.1  # N m, as the policy was trained
 PELVIS_HEIGHT = 0.78  # m, standing
-SOLE = 0.035  # m from the ankle's origin to the floor
+SOLE = 0.005  # m, radius of the balls under the feet
 KEPT_FACES, LEAST_FACES = 0.06, 200  # share of a mesh's triangles that is kept, and how many at least: about 60 000 in all
 
 CAMERA = "head"

@@ -29,6 +29,7 @@ from nanopilot.train.network import PIXEL_MEAN, PIXEL_STD, Residual, conv, norma
 Array = np.ndarray
 
 TRAIN_SEEDS, TEST_SEEDS = 100_000, 200_000  # the first room of each; evaluated rooms have smaller seeds
+WARM_UP = 100  # steps of a rising rate
 FINER = 2  # times the network's resolution at which frames are kept, for a larger network another day
 WEIGHTS = np.array([0.5, 1.0, 1.0, 2.0, 2.0, 2.0, 1.0], np.float32)  # of the classes in the loss, guess: rare ones more
 
@@ -183,8 +184,7 @@ def train(config: TrainConfig) -> None:
     torch.set_num_threads(1)
     network = RoomNetwork().to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(network.parameters(), config.rate, weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.rate, total_steps=config.steps, pct_start=0.1)
-    parts = ((network, "network"), (optimiser, "optimiser"), (schedule, "schedule"))
+    parts = ((network, "network"), (optimiser, "optimiser"))
     kept, done, start = config.out / "checkpoint.pt", 0, perf_counter()
     if kept.exists():
         state = torch.load(kept, weights_only=True)
@@ -193,6 +193,8 @@ def train(config: TrainConfig) -> None:
         done = state["done"]
     weights = torch.from_numpy(WEIGHTS)
     for step in range(done, config.steps):
+        for group in optimiser.param_groups:
+            group["lr"] = config.rate * min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + np.cos(np.pi * step / config.steps))
         rng = np.random.default_rng([config.seed, step])
         pick = rng.integers(0, len(images), config.batch)
         image, label = augment(images[pick], labels[pick], rng)
@@ -202,7 +204,6 @@ def train(config: TrainConfig) -> None:
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        schedule.step()
         if (step + 1) % config.every == 0 or step + 1 == config.steps:
             state = {name: part.state_dict() for part, name in parts} | {"done": step + 1}
             torch.save(state, kept.with_suffix(".part"))

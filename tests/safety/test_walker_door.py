@@ -65,7 +65,7 @@ def test_blind_for_longer_than_forgiven_stands_still_and_goes_on_when_it_sees():
     state, _, t = walking()
     seen = []
     for k in range(1, 8):
-        now, concern = t + k / 10, "blind" if k <= 5 else ""
+        now, concern = t + (k - 1) / 10, "blind" if k <= 5 else ""
         state, safe = walker.step(state, Command(now, 0.0, 0.0, walk=Walk(0.5, 0.0, 0.0)), car(now, 0.5), now, concern=concern)
         seen.append(safe.walk.vx)
     assert seen[1] > 0.0 and seen[2] == seen[4] == 0.0 and seen[6] > 0.0
