@@ -86,7 +86,7 @@ def test_rectangles_overlap_when_they_do():
     a = np.array([0.0, 0.0, 0.0, 4.0, 2.0])
     assert _overlap(a, np.array([3.9, 0.0, 0.0, 4.0, 2.0]))
     assert not _overlap(a, np.array([4.1, 0.0, 0.0, 4.0, 2.0]))
-    assert not _overlap(a, np.array([2.7, 1.7, np.pi / 4, 2.0, 1.0]))  # its bounding box overlaps, it doesn't
+    assert not _overlap(a, np.array([2.8, 1.8, np.pi / 4, 2.0, 1.0]))  # its bounding box overlaps, it doesn't
     assert _overlap(a, np.array([0.0, 1.4, np.pi / 2, 1.0, 1.0]))
 
 
