@@ -10,12 +10,12 @@ from nanopilot.sim.lanemap import Paint
 from nanopilot.sim.sumo import TownConfig, TownWorld, _overlap
 from nanopilot.sim.sumo_net import TownError, make_net, read_net, town_net
 
-XODR = """<?xml version="1.0"?><OpenDRIVE><header revMajor="1" revMinor="4" name="" version="1" north="0" south="0" east="0" west="0"/>
+LANE = '<lane id="{}" type="driving" level="false"><link/><width sOffset="0" a="3.5" b="0" c="0" d="0"/></lane>'
+XODR = f"""<?xml version="1.0"?><OpenDRIVE><header revMajor="1" revMinor="4" name="" version="1" north="0" south="0" east="0" west="0"/>
 <road name="" length="300" id="1" junction="-1"><link/><type s="0" type="town"/>
 <planView><geometry s="0" x="0" y="0" hdg="0" length="300"><line/></geometry></planView>
-<lanes><laneSection s="0"><left><lane id="1" type="driving" level="false"><link/><width sOffset="0" a="3.5" b="0" c="0" d="0"/></lane></left>
-<center><lane id="0" type="none" level="false"/></center>
-<right><lane id="-1" type="driving" level="false"><link/><width sOffset="0" a="3.5" b="0" c="0" d="0"/></lane></right></laneSection></lanes></road></OpenDRIVE>"""
+<lanes><laneSection s="0"><left>{LANE.format(1)}</left><center><lane id="0" type="none" level="false"/></center>
+<right>{LANE.format(-1)}</right></laneSection></lanes></road></OpenDRIVE>"""
 
 
 @pytest.fixture(scope="module")
