@@ -11,12 +11,13 @@ import numpy as np
 import tyro
 
 from nanopilot.geometry import model_camera, narrow_camera
-from nanopilot.perception import lamps
+from nanopilot.messages import Frame, SceneClass
+from nanopilot.perception import Network, lamps
 from nanopilot.perception.signals import Reader
 from nanopilot.sim.appearance import Appearance
 from nanopilot.sim.camera import CpuCamera
 from nanopilot.sim.scene import Scene
-from nanopilot.sim.sumo_map import town_map
+from nanopilot.sim.sumo_map import Approach, TownMap, town_map
 from nanopilot.sim.sumo_net import town_net
 from nanopilot.world.signals import SignalConfig, _there
 
@@ -30,6 +31,7 @@ class Config:
     looks: tuple[int, ...] = (0,)
     distances: tuple[float, ...] = (6, 10, 20, 30, 45)  # m from camera to the lane's end
     junctions: int = 12  # of each kind
+    network: bool = False  # count the cells that the network's own scene calls sign or light, before lights
 
 
 def main(c: Config) -> None:
@@ -38,6 +40,8 @@ def main(c: Config) -> None:
     town, reader, config = town_map(net, c.seed), Reader(), SignalConfig()
     by_rule = {rule: [a for a in town.approaches.values() if a.rule == rule][: c.junctions] for rule in ("light", "stop", "yield")}
     print("look distance | light: right wrong of | stop: right wrong of | yield: right wrong of")
+    if c.network:
+        return count_cells(c, town, by_rule["light"])
     for number in c.looks:
         eye = CpuCamera(town.static, Appearance.from_seed(number) if number else Appearance.clear_day())
         for distance in c.distances:
@@ -61,6 +65,20 @@ def main(c: Config) -> None:
                         right, wrong = right + (rule in said), wrong + bool(said & {"stop", "yield"} - {rule})
                 cells.append(f"{right:3d} {wrong:3d} {len(approaches):3d}")
             print(f"{number:4d} {distance:6.0f} m | " + " | ".join(cells), flush=True)
+
+
+def count_cells(c: Config, town: TownMap, approaches: list[Approach]) -> None:
+    network, camera = Network(), model_camera()
+    eye = CpuCamera(town.static, Appearance.clear_day())
+    for distance in c.distances:
+        cells = 0
+        for a in approaches:
+            lane = town.lane_map.lanes[a.lane]
+            j = int(np.argmin(np.abs(lane.arc - (lane.length - distance - camera.x))))
+            scene = Scene(town.static, (), {o.light_id: "red" for o in town.approaches.values()}, 0.0)
+            image = eye.render(scene, camera, (*lane.centre[j], float(lane.heading[j])), labels=False).rgb
+            cells += int((network.perceive(Frame(0.0, camera.name, image), camera, None).scene == SceneClass.SIGN).sum())
+        print(f"{distance:4.0f} m: {cells} cells in {len(approaches)} pictures")
 
 
 if __name__ == "__main__":
