@@ -41,7 +41,8 @@ def main(c: Config) -> None:
     by_rule = {rule: [a for a in town.approaches.values() if a.rule == rule][: c.junctions] for rule in ("light", "stop", "yield")}
     print("look distance | light: right wrong of | stop: right wrong of | yield: right wrong of")
     if c.network:
-        return count_cells(c, town, by_rule["light"])
+        count_cells(c, town, by_rule["light"])
+        return
     for number in c.looks:
         eye = CpuCamera(town.static, Appearance.from_seed(number) if number else Appearance.clear_day())
         for distance in c.distances:

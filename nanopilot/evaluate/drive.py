@@ -32,7 +32,7 @@ from nanopilot.sim.truth import SimTruth
 
 KPH = 1 / 3.6  # m/s
 SPEEDING = 1.05  # of the limit
-EDGE_BEARING = 0.55  # rad of the camera's 0.79 to each side: tuning town grid 5
+EDGE_BEARING = 0.6  # rad of the camera's 0.79 to each side: tuning town grid 5
 TRUTHS = ("lights", "objects", "path")
 Watch = Callable[[Record, SimTruth | None], None]
 

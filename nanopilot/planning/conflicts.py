@@ -39,8 +39,8 @@ class ConflictConfig:
     parallel_distance: float = 9.0  # m: beyond, nobody is on our road
     turning_rate: float = 0.1  # rad/s beside the road's own: it turns off
     turning_doubt: float = 0.25  # 1/m, of velocity_std: so much more (the tracks' rates err by 0.4 rad/s at the 90th percentile)
-    edge_bearing: float = pi  # rad from straight ahead of the camera at x = 1.3 m: what goes our way farther aside, or was lost there, is
-    # believed to stay beside us; pi believes all. In towns 0.55: boxes cut off by the picture's side make parked cars turn and drive
+    edge_bearing: float = inf  # rad from straight ahead of the camera: who goes our way and whose rear is farther aside is believed to stay
+    # as far beside us as when last seen, straight; inf believes all. In towns 0.6: boxes the picture's side cuts off make parked cars drive
     drift_time: float = 1.5  # s a sideways speed is believed to last
     drift_doubt: float = 0.4  # of a track's velocity_std, by which its sideways speed is believed less
     cut_in_horizon: float = 3.0  # s
@@ -94,9 +94,10 @@ def occupancy(
     v_s = float(track.vx * tx + track.vy * ty)
     v_d = float(track.vy * tx - track.vx * ty)
     lean = wrap(track.yaw - path.yaw[k])
-    edge = abs(atan2(track.y, track.x - CAMERA_X)) > config.edge_bearing and abs(sin(lean)) < sin(config.parallel_angle)
+    rear_bearing = atan2(abs(track.y) - 0.5 * track.width, track.x - 0.5 * track.length - CAMERA_X)
+    edge = rear_bearing > config.edge_bearing and abs(sin(lean)) < sin(config.parallel_angle)
     if edge:
-        lean = 0.0
+        lean, d = 0.0, d - v_d * track.unseen
     turns_off = not edge and abs(track.yaw_rate - path.curvature[k] * v_s) > config.turning_rate + config.turning_doubt * track.velocity_std
     if (
         track.kind != Kind.PERSON

@@ -22,7 +22,7 @@ def eye():
     props = (
         Prop("light", POST, -4.0, np.pi, (0.4, 0.4, 3.6), id=1),
         Prop("light", POST + 2, 4.0, 0.0, (0.4, 0.4, 3.6), id=2),  # turned away
-        Prop("sign", POST - 20, -6.0, np.pi, (0.8, 0.8, 2.6), "stop_word"),
+        Prop("sign", POST - 20, -4.0, np.pi, (0.8, 0.8, 2.6), "stop_word"),
         Prop("building", 60.0, 20.0, 0.0, (12.0, 12.0, 8.0), "house"),
     )
     return CpuCamera(StaticScene((road,), (Marking(np.array([(0.0, 0.0), (100.0, 0.0)])),), props), Appearance.clear_day())
