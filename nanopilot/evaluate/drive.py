@@ -31,7 +31,8 @@ from nanopilot.sim.sumo import PENALTIES, TownConfig
 from nanopilot.sim.truth import SimTruth
 
 KPH = 1 / 3.6  # m/s
-SPEEDING = 1.05
+SPEEDING = 1.05  # of the limit
+EDGE_BEARING = 0.6  # rad of the camera's 0.79 to each side: tuning town grid 5
 TRUTHS = ("lights", "objects", "path")
 Watch = Callable[[Record, SimTruth | None], None]
 
@@ -101,7 +102,7 @@ def drive(
             write_body(log, body)
         perceive = (lambda frame, camera, route_line, path: oracle.percept(body.truth(), camera)) if config.oracle else None
         if config.town:
-            pilot_config = replace(pilot_config, world=replace(pilot_config.world, rules_of_the_road=True))
+            pilot_config = in_town(pilot_config)
         pilot = Pilot(body if config.route else WithoutRoute(body), pilot_config, perceive)
         if config.truth:
             pilot.perceive = oracle.mixed(pilot.perceive, body.truth, config.truth)
@@ -128,6 +129,12 @@ def drive(
             if log is not None:
                 log.write("/truth", last)
     return judge(records, truths, wall, pilot.stopped)
+
+
+def in_town(config: PilotConfig) -> PilotConfig:
+    """The pilot's configuration for towns: signs and lights count, and what the picture's side cuts off is believed to stay beside us."""
+    conflicts = replace(config.planning.conflicts, edge_bearing=EDGE_BEARING)
+    return replace(config, world=replace(config.world, rules_of_the_road=True), planning=replace(config.planning, conflicts=conflicts))
 
 
 def write_body(log: Log, body: Body) -> None:

@@ -105,14 +105,14 @@ class ShardWriter:
         self.jpegs.append(data.tobytes())
         self.labels.append(label)
 
-    def close(self) -> None:
-        """Write both files; only then does the shard exist."""
+    def close(self, **extra: Array) -> None:
+        """Write both files; only then does the shard exist. `extra` are further arrays, a row a frame, that `Frames` leaves alone."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.with_suffix(".jpgs").write_bytes(b"".join(self.jpegs))
         offset = np.concatenate([[0], np.cumsum([len(j) for j in self.jpegs])])
         stacked = {name: np.stack([np.asarray(getattr(label, name)) for label in self.labels]) for name in FIELDS}
         part = self.path.with_suffix(".part.npz")
-        np.savez_compressed(part, allow_pickle=False, offset=offset, **stacked)
+        np.savez_compressed(part, allow_pickle=False, offset=offset, **stacked, **extra)
         part.rename(self.path.with_suffix(".npz"))
 
 

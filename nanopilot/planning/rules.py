@@ -2,7 +2,8 @@
 
 In: the world's RoadSignals and the route's junction. Out: a Rule: a stop (m along the path for the rear axle), a speed to pass the junction
 at, why. Red: stop. Amber: stop if braking comfortably does it, else go on. Green: go. A stop sign: stand before the line, then go when the
-way is free. A yield sign: come slowly. Who has been told to go and has crossed the line goes on. Who is in the way is `conflicts`' work.
+way is free. A yield sign: come slowly. Who has been told to go and has crossed the line goes on. A queue that would keep us inside the
+junction is waited for before it. Who is in the way is `conflicts`' work.
 Sources: Vienna Convention on Road Signs, articles 10 (stop, yield) and 23 (lights). It knows no arrows and no police officers.
 """
 
@@ -31,6 +32,8 @@ class RulesConfig:
     stop_reach: float = 8.0  # m before the line at which standing counts
     creep: float = 4.0  # m, told too far: who stands so far before a red line is close enough
     yield_speed: float = 4.0  # m/s over a yield line
+    junction_length: float = 22.0  # m from the line to where the road goes on; the rear axle must get past it before we drive in
+    jam_speed: float = 1.0  # m/s: a lead slower than this is a queue
     new_junction: float = 8.0  # m by which the distance grows when the junction is behind us
 
 
@@ -47,6 +50,8 @@ class Rule:
     speed: float = np.inf  # m/s at `at` m ahead
     at: float = np.inf
     limit: float = np.inf  # m/s
+    line: float = np.inf  # m from our nose to the line; inf once we are past it
+    hold: float = np.inf  # m to where the rear axle stands before the line
     reason: str = ""
 
 
@@ -65,7 +70,8 @@ def step(state: RulesState, world: World, dt: float, vehicle: VehicleModel, conf
         state = replace(state, going=True)
     if signal.kind == "light":
         return _light(state, signal.state, line, margin, world, limit, config)
-    slowly = Rule(speed=config.yield_speed, at=max(line, 0.0), limit=limit, reason=f"{signal.kind} sign")
+    before = {} if state.going else {"line": line, "hold": max(line - margin, 0.0)}
+    slowly = Rule(**before, speed=config.yield_speed, at=max(line, 0.0), limit=limit, reason=f"{signal.kind} sign")
     if signal.kind == "yield" or state.going:
         return state, slowly
     if world.speed < config.standing and line < config.stop_reach:
@@ -75,10 +81,17 @@ def step(state: RulesState, world: World, dt: float, vehicle: VehicleModel, conf
     return state, replace(slowly, stop=max(line - margin, 0.0))
 
 
+def blocked(rule: Rule, room: float, lead_speed: float, config: RulesConfig) -> Rule:
+    """The rule, with a stop before the line where a queue leaves no room behind the junction; `room` is how far the rear axle may go."""
+    if lead_speed > config.jam_speed or not rule.hold < room < rule.line + config.junction_length or rule.line < -config.line_passed:
+        return rule
+    return replace(rule, stop=min(rule.stop, rule.hold), reason=rule.reason if np.isfinite(rule.stop) else "junction blocked")
+
+
 def _light(
     state: RulesState, light: Light, line: float, margin: float, world: World, limit: float, config: RulesConfig
 ) -> tuple[RulesState, Rule]:
-    go = Rule(limit=limit)
+    go = Rule(limit=limit) if state.going else Rule(limit=limit, line=line, hold=max(line - margin, 0.0))
     if light in (Light.GREEN, Light.OFF) or state.going:
         return state, go
     hardest = config.red_deceleration if light == Light.RED else config.amber_deceleration

@@ -3,17 +3,19 @@
 In: one frame's lights and signs (boxes in the model camera's picture) and how far the route says the next junction is. Out: RoadSignals.
 How far away a light or sign stands follows from how high it stands in the picture, as their heights are standard (a light's middle
 at 3.1 m, a sign's at 2.2 m: German RiLSA, VwV-StVO); it counts for the next junction if it stands about there and not far
-aside. States are votes that fade. What was told of a junction is forgotten behind it. It knows no arrows and no lanes.
+aside. A post near the line corrects the route's distance to it. States are votes that fade. What was told of a junction is forgotten
+behind it. It knows no arrows and no lanes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from nanopilot.geometry import MODEL_FOCAL, MODEL_HORIZON, MODEL_WIDTH, model_camera
-from nanopilot.messages import Light, Percept, RoadSignal, Turn
+from nanopilot.messages import Light, Percept, RoadSignal, TrafficLight, TrafficSign, Turn
 from nanopilot.world.localise import Ahead
 
 JUNCTIONS = (Turn.STRAIGHT, Turn.LEFT, Turn.RIGHT, Turn.ROUNDABOUT)
@@ -26,6 +28,7 @@ class SignalConfig:
     light_height: float = 3.1  # m, of a light's middle
     sign_height: float = 2.2
     camera_height: float = model_camera().z
+    camera_x: float = model_camera().x
     before: float = 10.0  # m before the junction a light or sign may stand, by our reckoning
     across: float = 36.0  # m after it a light may stand: the far side
     aside: float = 12.0  # m
@@ -36,6 +39,9 @@ class SignalConfig:
     sign_told: float = 0.6
     limit_sight: float = 25.0  # m within which a limit's sign counts
     limit_votes: float = 2.5  # readings until it holds
+    post_std: tuple[float, float] = (1.5, 0.08)  # m and share of its distance: where the nearest light or sign stands, against the line
+    post_memory: float = 0.5  # s over which that error stays the same
+    drift: float = 0.3  # m / sqrt(s) by which the receiver's error changes: 2 m over 60 s
     new_junction: float = 8.0  # m by which the next junction's distance grows when the last one is behind us
     keep_before: float = 20.0  # m before a junction that "keep left" is said
 
@@ -46,7 +52,9 @@ class SignalState:
     stop: float = 0.0  # for a stop sign, a yield sign
     giving_way: float = 0.0
     unseen: float = 0.0  # s since the light was last seen
-    distance: float = np.inf  # to the junction
+    distance: float = np.inf  # to the junction, by the route
+    shift: float = 0.0  # m by which it is farther than the route says, as lights and signs tell
+    shift_var: float = np.inf
     limit: float = 0.0  # m/s that the last sign told; 0: none yet
     limit_votes: dict[float, float] = field(default_factory=dict)
 
@@ -56,7 +64,8 @@ def step(state: SignalState, percept: Percept | None, ahead: Ahead, travelled: f
     distance = _junction(ahead, config)
     if distance > state.distance - travelled + config.new_junction:
         state = SignalState(limit=state.limit, limit_votes=state.limit_votes)
-    state = replace(state, distance=distance, unseen=state.unseen + dt)
+    var = min(state.shift_var + config.drift**2 * dt, ahead.localisation_std**2)
+    state = replace(state, distance=distance, unseen=state.unseen + dt, shift_var=var)
     if percept is None or not np.isfinite(distance):
         return state
     if distance < config.sight:
@@ -65,25 +74,41 @@ def step(state: SignalState, percept: Percept | None, ahead: Ahead, travelled: f
             votes = np.array(state.votes) * (1 - config.gain)
             best = max(lights, key=lambda x: (x.box[2] - x.box[0]) * x.probability)
             votes[tuple(Light).index(best.state)] += config.gain
-            state = replace(state, votes=tuple(votes.tolist()), unseen=0.0)
+            state = _measured(replace(state, votes=tuple(votes.tolist()), unseen=0.0), lights, config.light_height, dt, config)
         for name, field_name in (("stop", "stop"), ("yield", "giving_way")):
             signs = [x for x in percept.signs if x.name == name and _there(x.box, config.sign_height, distance, config.before, config)]
             if signs:
                 now = getattr(state, field_name)
                 state = replace(state, **{field_name: now + config.gain * (max(x.probability for x in signs) - now)})
+                state = _measured(state, signs, config.sign_height, dt, config)
     return _limited(state, percept, config)
+
+
+def _measured(
+    state: SignalState, seen: Sequence[TrafficLight | TrafficSign], height: float, dt: float, config: SignalConfig
+) -> SignalState:
+    """The junction's distance corrected by the nearest light or sign, which stands about at the line; one far behind it is refused."""
+    told = min(place(x.box, height, config)[0] for x in seen) + config.camera_x
+    std = config.post_std[0] + config.post_std[1] * told
+    innovation = told - state.distance - state.shift
+    if abs(innovation) > 2 * float(np.sqrt(state.shift_var + std**2)):
+        return state
+    gain = state.shift_var / (state.shift_var + std**2 * max(config.post_memory / max(dt, 1e-3), 1.0))
+    return replace(state, shift=state.shift + gain * innovation, shift_var=(1 - gain) * state.shift_var)
 
 
 def told(state: SignalState, ahead: Ahead, config: SignalConfig) -> tuple[RoadSignal, ...]:
     """What is believed now."""
     out = []
+    distance = max(state.distance + state.shift, 0.0)
+    std = float(np.sqrt(min(state.shift_var, ahead.localisation_std**2)))
     k = int(np.argmax(state.votes))
     if state.votes[k] > config.told * max(sum(state.votes), config.told):
-        out.append(RoadSignal("light", tuple(Light)[k], state.distance, ahead.localisation_std, 0.0, state.votes[k], state.unseen))
+        out.append(RoadSignal("light", tuple(Light)[k], distance, std, 0.0, state.votes[k], state.unseen))
     else:
         for kind, votes in (("stop", state.stop), ("yield", state.giving_way)):
             if votes > config.sign_told:
-                out.append(RoadSignal(kind, Light.OFF, state.distance, ahead.localisation_std, 0.0, votes, state.unseen))
+                out.append(RoadSignal(kind, Light.OFF, distance, std, 0.0, votes, state.unseen))
     if state.limit:
         out.append(RoadSignal("limit", Light.OFF, 0.0, 0.0, state.limit, 1.0, 0.0))
     return tuple(out)

@@ -1,0 +1,93 @@
+"""The rules of the road, as sentences."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from closed_loop import CAR
+
+from nanopilot.messages import Light, RoadSignal, Turn, World
+from nanopilot.planning import rules
+from nanopilot.planning.rules import RulesConfig, RulesState
+
+C = RulesConfig()
+NOSE = CAR.length - CAR.rear_overhang
+
+
+def world(speed: float, *signals: RoadSignal) -> World:
+    return World(
+        t=0.0, speed=speed, yaw_rate=0.0, acceleration=0.0, path=None, left=None, right=None, lane_width=3.5, lane_left=0.0, lane_right=0.0,
+        tracks=(), route_line=np.zeros((0, 2)), route_std=1.0, next_turn=Turn.STRAIGHT, next_turn_distance=50.0, goal_distance=500.0,
+        speed_limit=14.0, localisation_std=1.0, blind=0.0, signals=signals,
+    )  # fmt: skip
+
+
+def light(state: Light, line: float, std: float = 0.0) -> RoadSignal:
+    return RoadSignal("light", state, line + NOSE, std, 0.0, 1.0, 0.0)
+
+
+def ask(speed: float, *signals: RoadSignal, state: RulesState = RulesState(), dt: float = 0.1):
+    return rules.step(state, world(speed, *signals), dt, CAR, C)
+
+
+def test_without_signals_nothing_is_asked():
+    assert ask(10.0)[1] == rules.Rule()
+
+
+def test_red_stops_before_the_line_farther_the_less_we_know_where_it_is():
+    sure, unsure = ask(10.0, light(Light.RED, 30.0))[1], ask(10.0, light(Light.RED, 30.0, 2.0))[1]
+    assert sure.stop == pytest.approx(30.0 - C.margin) and unsure.stop == pytest.approx(30.0 - C.margin - 2 * C.margin_stds)
+
+
+def test_green_goes():
+    assert not np.isfinite(ask(10.0, light(Light.GREEN, 30.0))[1].stop)
+
+
+@pytest.mark.parametrize(("line", "stops"), [(30.0, True), (12.0, False)])  # 10 m/s needs 20 m at 2.5 m/s²
+def test_amber_stops_where_comfortable_braking_suffices(line, stops):
+    assert np.isfinite(ask(10.0, light(Light.YELLOW, line))[1].stop) == stops
+
+
+def test_who_went_on_amber_goes_on_when_it_turns_red():
+    state, _ = ask(10.0, light(Light.YELLOW, 12.0))
+    assert not np.isfinite(ask(10.0, light(Light.RED, 10.0), state=state)[1].stop)
+
+
+def test_who_is_past_the_line_leaves_the_junction():
+    state, rule = ask(5.0, light(Light.RED, -2.0))
+    assert state.going and not np.isfinite(rule.stop)
+
+
+def test_a_stop_sign_holds_until_we_have_stood_and_then_lets_go():
+    sign = RoadSignal("stop", Light.OFF, NOSE + 2.0, 0.0, 0.0, 1.0, 0.0)
+    state, rule = ask(0.0, sign)
+    assert np.isfinite(rule.stop)
+    for _ in range(12):
+        state, rule = ask(0.0, sign, state=state)
+    assert not np.isfinite(rule.stop) and rule.speed == C.yield_speed
+    again = replace(sign, distance=NOSE + 60.0)  # the next junction's
+    assert np.isfinite(ask(10.0, again, state=state)[1].stop)
+
+
+def test_rolling_slowly_over_a_stop_line_is_no_stop():
+    sign = RoadSignal("stop", Light.OFF, NOSE + 2.0, 0.0, 0.0, 1.0, 0.0)
+    state = RulesState()
+    for _ in range(50):
+        state, rule = ask(0.5, sign, state=state)
+    assert np.isfinite(rule.stop)
+
+
+def test_a_yield_sign_is_come_to_slowly():
+    rule = ask(10.0, RoadSignal("yield", Light.OFF, NOSE + 20.0, 0.0, 0.0, 1.0, 0.0))[1]
+    assert rule.speed == C.yield_speed and rule.at == pytest.approx(20.0) and not np.isfinite(rule.stop)
+
+
+def test_a_seen_limit_holds():
+    assert ask(10.0, RoadSignal("limit", Light.OFF, 0.0, 0.0, 8.3, 1.0, 0.0))[1].limit == 8.3
+
+
+def test_a_queue_behind_the_junction_is_waited_for_before_it():
+    rule = ask(8.0, light(Light.GREEN, 20.0))[1]
+    assert rules.blocked(rule, 30.0, 0.0, C).stop == rule.hold
+    assert rules.blocked(rule, 30.0, 5.0, C) == rule  # the queue moves
+    assert rules.blocked(rule, 20.0 + C.junction_length + 1.0, 0.0, C) == rule  # there is room behind it
