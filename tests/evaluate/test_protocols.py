@@ -109,6 +109,13 @@ def test_only_and_coarse_choose_and_refuse():
         select("rating")
 
 
+@pytest.mark.parametrize("text", ["ice", "", "1.0,", "0", "nan", "-1"])
+def test_a_friction_that_is_none_is_refused(text):
+    assert protocols.parse_frictions("1.0,0.6") == (1.0, 0.6)
+    with pytest.raises(ValueError, match="friction"):
+        protocols.parse_frictions(text)
+
+
 # ------------------------------------------------------------------------- the car, and the judge
 
 
