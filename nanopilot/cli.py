@@ -467,8 +467,7 @@ def evaluate(command: Routes | Minute | Faults | Protocols | Perception | Warnin
         return 0 if report.summary["passed_fraction"] == 1.0 else 1
     if isinstance(command, Protocols):
         p = command
-        frictions = tuple(float(f) for f in p.friction.split(","))
-        report = protocols.evaluate(p.only, p.seed, p.engaged, frictions, p.coarse, p.workers, p.json)
+        report = protocols.evaluate(p.only, p.seed, p.engaged, protocols.parse_frictions(p.friction), p.coarse, p.workers, p.json)
         Console().print(protocols.table(report))
         if p.json:
             print(assessor.write(report, p.json))

@@ -3,7 +3,7 @@
 In: a World, its frame's Percept (or None: blind), own motion, camera and car. Out: the Warnings that hold now. Each warning is
 a pure function in a file of its own with its limits and their sources; this file only calls them. Those that need the own
 speed are silent while it is unknown: `off` says which and why. Nothing here is a certified system: limits are
-second-hand where the files say so. It doesn't brake, and knows no turn signal: a lane change by intent is warned of.
+second-hand where the files say so. It doesn't brake (`guardian` does), and knows no turn signal: a lane change by intent is warned of.
 """
 
 from __future__ import annotations

@@ -73,6 +73,17 @@ def evaluate(only: str, seed: int, engaged: bool, frictions: tuple[float, ...], 
     return report
 
 
+def parse_frictions(text: str) -> tuple[float, ...]:
+    """'1.0,0.6' to numbers. Raises ValueError."""
+    try:
+        found = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        found = ()
+    if not found or not all(0.05 <= f <= 1.5 for f in found):
+        raise ValueError(f"friction must be numbers from 0.05 to 1.5 with commas between, as 1.0,0.6, not {text!r}")
+    return found
+
+
 def select(only: str, coarse: bool = False) -> list[Case]:
     """The cells asked for; `coarse` leaves out every second one of a row, but never its last."""
     wanted = [w for w in only.split(",") if w]

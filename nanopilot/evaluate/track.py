@@ -111,13 +111,13 @@ def camera(seed: int, look: int, night: bool, plate: float, edge_line: bool) -> 
 
 
 class TrackBody:
-    """A Body; `trace` is the judge's. `warned` may be set by who watches: then the scripted driver reacts."""
+    """A Body; `trace` is the judge's. `warned` may be set by who watches: then the driver reacts. Without `eyes` pictures are black."""
 
-    def __init__(self, trial: Trial, seed: int, look: int = 0, friction: float = 1.0) -> None:
+    def __init__(self, trial: Trial, seed: int, look: int = 0, friction: float = 1.0, eyes: bool = True) -> None:
         self.trial, self.friction = trial, friction
         self.cameras: tuple[CameraModel, ...] = (model_camera(),)
         self.vehicle = PASSENGER_CAR
-        self.draw = camera(seed, look % LOOKS, trial.night, trial.plate, trial.edge_line)
+        self.draw = camera(seed, look % LOOKS, trial.night, trial.plate, trial.edge_line) if eyes else None
         self.sensors = Sensors(SensorConfig(), 1 / HZ, seed)
         self.motion = Motion(0.0, trial.y + trial.offset, 0.0, trial.speed)
         self.asked: deque[tuple[float, float]] = deque([(0.0, 0.0)])  # (acceleration, curvature) on their way to the actuators
@@ -135,8 +135,10 @@ class TrackBody:
         self.trace.append(self._instant(actors))
         if why := self._over():
             raise BodyStopped(why)
-        scene = Scene(self.draw.static, actors, {}, t)
-        picture = self.draw.render(scene, self.cameras[0], (m.x, m.y, m.yaw), labels=False, speed=m.speed).rgb
+        picture = np.zeros((self.cameras[0].height, self.cameras[0].width, 3), np.uint8)
+        if self.draw is not None:
+            scene = Scene(self.draw.static, actors, {}, t)
+            picture = self.draw.render(scene, self.cameras[0], (m.x, m.y, m.yaw), labels=False, speed=m.speed).rgb
         wheel = dynamics.wheel_angle_from_curvature(m.curvature, self.vehicle.wheelbase)
         car = self.sensors.car(t, m.speed, m.acceleration, m.speed * m.curvature, wheel)
         braking = trial.driver.braking is not None and t >= self.warned + trial.driver.reaction

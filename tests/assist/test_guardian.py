@@ -27,7 +27,8 @@ def drive(speed, gap, lead=0.0, slows=0.0, y=0.0, vy=0.0, kind=Kind.VEHICLE, sec
     state, out, asked, own, other, t, age = guardian.State(), [], [0.0] * round(DEAD / DT), speed, lead, 0.0, 2.0
     y0 = y
     while t < seconds and gap > 0 and (own > 0 or not out or t < 3.0):
-        one = track(FRONT + gap + (2.25 if kind == Kind.VEHICLE else 0.25), y0, other, vy, kind, age=age, position_std=0.1, velocity_std=0.15,
+        middle = FRONT + gap + (2.25 if kind == Kind.VEHICLE else 0.25)
+        one = track(middle, y0, other, vy, kind, age=age, position_std=0.1, velocity_std=0.15,
                     acceleration=-slows if other > 0 else 0.0, **more)  # fmt: skip
         now = world(t, own, one)
         state, guard = guardian.step(state, assist.State(), now, None, car(t, own), CAR, CONFIG)
