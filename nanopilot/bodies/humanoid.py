@@ -43,7 +43,8 @@ class Humanoid:
 
     def __init__(self, config: HumanoidConfig = HumanoidConfig()) -> None:
         mujoco = humanoid.require()
-        self.config, self.cameras = config, (HEAD,)
+        self.config = config
+        self.cameras: tuple[CameraModel, ...] = (HEAD,)
         self.vehicle = VehicleModel(0.0, 0.3, 0.5, 0.15, 0.0, 1.0, 1.0, 0.3)
         self.room = rooms.room(config.room)
         self.gait = humanoid.Gait()
