@@ -40,8 +40,8 @@ class Config:
     unknown: float = 1.6  # times it costs where nothing was seen
     ahead: float = 0.45  # m beyond an arc's end where the potential is read, so that turning on the spot pays
     near: float = 0.8  # weight of (roomy - clearance), m per m
-    person: float = 0.8  # m that people are kept away from, middle to middle
-    wary: float = 1.4  # m from which they cost
+    person: float = 0.9  # m that people are kept away from, middle to middle
+    wary: float = 1.5  # m from which they cost
     restless: float = 0.05  # m for a rad/s of change to the last turn
     arrived: float = 0.3  # m
     replan: float = 0.4  # s between potentials

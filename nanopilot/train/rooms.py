@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from math import cos, pi
 from pathlib import Path
 from time import perf_counter
 
@@ -194,7 +195,7 @@ def train(config: TrainConfig) -> None:
     weights = torch.from_numpy(WEIGHTS)
     for step in range(done, config.steps):
         for group in optimiser.param_groups:
-            group["lr"] = config.rate * min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + np.cos(np.pi * step / config.steps))
+            group["lr"] = config.rate * min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + cos(pi * step / config.steps))
         rng = np.random.default_rng([config.seed, step])
         pick = rng.integers(0, len(images), config.batch)
         image, label = augment(images[pick], labels[pick], rng)

@@ -38,7 +38,7 @@ class Config:
     alpha: float = 0.5  # share of a person's surprise that moves its place
     beta: float = 0.15  # and its velocity
     fastest: float = 1.5  # m/s of a person
-    forget: float = 1.5  # s unseen
+    forget: float = 3.0  # s unseen: beside us they are out of the picture
 
 
 @dataclass(frozen=True)
