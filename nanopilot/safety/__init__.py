@@ -106,7 +106,7 @@ def step(
     elif mode == Mode.FAILED:
         signal = Signal.HAZARD
     heard = _heard(guard, mode, judged, car, seen.t, config)
-    brakes = heard and guard.acceleration < acceleration
+    brakes = heard and guard.acceleration < min(acceleration, 0.0)  # 0 asks for nothing
     steers = heard and guard.curvature is not None and mode not in ACTUATING and not car.driver_steer
     if brakes:
         acceleration = max(guard.acceleration, -config.limits.emergency_deceleration)
