@@ -37,7 +37,8 @@ class Config:
     response: float = 0.25  # s from a frame to deceleration: frame, filter, brakes
     margin: float = 0.7  # m that should be left at the end
     least_speed: float = 8 / 3.6  # m/s; UN R152 asks from 10 km/h
-    likely: tuple[float, float, float, float] = (0.4, 0.5, 0.6, 0.7)  # probability of being in our way that a stage needs
+    likely: tuple[float, float, float, float] = (0.4, 0.5, 0.55, 0.6)  # probability of being in our way that a stage needs
+    arc_times: tuple[float, float] = (1.0, 2.5)  # s of time to collision: up to there only the arc we drive counts, from there half
     edge: float = 0.1  # m that somebody may be beside our flank and still be hit
     path_std: float = 0.15  # m of our own path, here, and
     path_angle: float = 0.01  # rad of its direction
@@ -127,7 +128,7 @@ def _threats(assist: AssistState, world: World, car: CarState, vehicle: VehicleM
     for track in world.tracks:
         if in_path.usable(track, config.path) and track.age >= config.least_age and track.probability >= config.least_probability:
             how = closing(track, assist.growths.get(track.id), world, vehicle, config.closing)
-            likely = min(in_our_way(track, how, *beside(track, path), vehicle, config) for path in paths)
+            likely = likelihood(track, how, paths, vehicle, config)
             threats.append(Threat(track, how, time_left(how, track, world.speed, config), likely))
     return threats
 
@@ -160,6 +161,17 @@ def braking_distance(own: float, other: float, slows: float, full: float) -> flo
     return (own - other) ** 2 / (2 * (full - min(slows, full - 0.5))) if own > other else 0.0
 
 
+def likelihood(track: Track, how: Closing, paths: tuple, vehicle: VehicleModel, config: Config) -> float:
+    """Probability of being in our way, over the lane's path and the arc we drive now: the nearer in time, the more the arc counts.
+
+    The lane's path may lead around who stands in it, and a driver who does nothing goes on along his arc.
+    """
+    lane, arc = (in_our_way(track, how, *beside(track, path), vehicle, config) for path in (paths[0], paths[-1]))
+    near, far = config.arc_times
+    trust = 1.0 - 0.5 * min(max((how.ttc - near) / (far - near), 0.0), 1.0)
+    return arc**trust * lane ** (1.0 - trust)
+
+
 def in_our_way(track: Track, how: Closing, d: float, half: float, vehicle: VehicleModel, config: Config) -> float:
     """Probability that the track, `d` beside our path now, is before our front when we get there at constant speeds."""
     when = min(how.ttc, 4.0)
@@ -181,6 +193,6 @@ def over(threat: Threat, paths, vehicle: VehicleModel, config: Config) -> bool:
         d, half = beside(track, path)
         half = track.width / 2 if track.kind == Kind.VEHICLE else half
         outside = abs(d) - half - vehicle.width / 2 - config.beyond
-        if outside > 0 and d * track.vy >= -0.3 * abs(d):  # not coming back with 0.3 m/s or more
-            return True
-    return False
+        if outside <= 0 or d * track.vy < -0.3 * abs(d):  # in our way, or coming back with 0.3 m/s or more
+            return False
+    return True

@@ -303,31 +303,28 @@ def _r152() -> list[Case]:
     return out
 
 
+PILOT = 45  # km/h: beyond the 60 m it sees the pilot allows for a bend, and so stays below 50 by itself
+
+
 def _r157() -> list[Case]:
     out = []
-    for other in (20, 30, 40, 50):
+    for other in (15, 25, 35):
         for ttc in (0.8, 1.2, 1.6, 2.0, 3.0):
-            out.append(
-                Case(
-                    "r157",
-                    "cut-in at 60 km/h, pilot engaged",
-                    f"other {other} km/h",
-                    f"{ttc} s",
-                    cut_in(60, other, ttc),
-                    avoidable=careful(60, other, ttc),
-                )
-            )
+            trial, row = cut_in(PILOT, other, ttc), f"other {other} km/h"
+            avoidable = careful(PILOT, other, ttc)
+            out.append(Case("r157", "cut-in at 45 km/h, pilot engaged", row, f"{ttc} s", trial, avoidable=avoidable))
     return out
 
 
 def _iso() -> list[Case]:
     g = "iso15622"
-    stop = replace(rear(50, 0, start=6.0), engaged=True)
+    stop = replace(rear(PILOT, 0, start=6.0), engaged=True)
+    slows = replace(braking(PILOT, 25, 2.5), engaged=True)
     return [
-        Case(g, "following, pilot engaged", "other 40 km/h, we 50", "60 m", following(50, 40, 60), "drive"),
-        Case(g, "following, pilot engaged", "other 60 km/h, we 70", "60 m", following(70, 60, 60), "drive"),
-        Case(g, "stopping, pilot engaged", "other stands, we 50", "6 s", stop, "drive"),
-        Case(g, "stopping, pilot engaged", "other brakes 2.5 m/s², we 50", "25 m", replace(braking(50, 25, 2.5), engaged=True), "drive"),
+        Case(g, "following, pilot engaged", "other 35 km/h, we 45", "60 m", following(PILOT, 35, 60), "drive"),
+        Case(g, "following, pilot engaged", "other 20 km/h, we 30", "40 m", following(30, 20, 40), "drive"),
+        Case(g, "stopping, pilot engaged", "other stands, we 45", "6 s", stop, "drive"),
+        Case(g, "stopping, pilot engaged", "other brakes 2.5 m/s², we 45", "25 m", slows, "drive"),
         Case(g, "moving off, pilot engaged", "behind a car", "4 m", move_off(), "drive"),
-        Case(g, "cut-in, pilot engaged", "other 50 km/h, we 60", "4 s", cut_in(60, 50, 4.0), "drive"),
+        Case(g, "cut-in, pilot engaged", "other 35 km/h, we 45", "4 s", cut_in(PILOT, 35, 4.0), "drive"),
     ]

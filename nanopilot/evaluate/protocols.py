@@ -38,6 +38,7 @@ TARGET_SPEED = 0.5 * KPH  # m/s, by differences of its place
 DEPARTING = 0.05  # m/s of lateral speed
 R79_ACCELERATION, R79_JERK, R79_TIME = 3.0, 5.0, 0.5  # m/s², m/s³ as its mean over so many s
 WARNED_BEFORE = 0.8  # s, R152: warning before emergency braking
+MOVES = 2.0  # m/s, of a car that has moved off
 TIME_GAP = 0.8  # s, ISO 15622
 SHOWN = 2  # of the samples one is kept for the page
 PICTURE = (384, 192)  # px
@@ -238,6 +239,8 @@ def verdict(case: Case, trace: list[Instant], m: dict[str, Any]) -> list[str]:
         why.append(f"{-m['least_line']:.2f} m over the line")
     if case.criterion == "drive":
         why += iso_15622(trace)
+        if case.trial.speed == 0.0 and trace[-1].speed < MOVES:
+            why.append("did not move off")
     if m["most_lateral_acceleration"] > R79_ACCELERATION or m["most_lateral_jerk"] > R79_JERK:
         why.append(f"R79: {m['most_lateral_acceleration']:.1f} m/s² and {m['most_lateral_jerk']:.1f} m/s³ across")
     return why

@@ -133,7 +133,7 @@ def test_a_pedestrian_who_has_crossed_before_we_come_is_not_braked_for(kph):
 
 
 def test_braking_ends_once_he_has_left_our_way():
-    run = drive(10.0, 14.0, y=-1.0, vy=1.0, kind=Kind.PERSON, seconds=6.0)
+    run = drive(20.0, 30.0, y=-1.0, vy=1.3, kind=Kind.PERSON, seconds=3.0)
     levels = stages(run)
     assert max(levels) >= 3 and levels[-1] == 0
 

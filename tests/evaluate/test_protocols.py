@@ -269,6 +269,14 @@ def test_iso_15622_by_hand():
     assert any("behind at the end" in w for w in iso_15622(instants(np.full(60, 20.0), along=10.0)))
 
 
+def test_who_does_not_move_off_fails():
+    case = BY_NAME["iso15622/moving off, pilot engaged/behind a car/4 m"]
+    still = judge(case, *drive(case, lambda t: {"engaged": True, "acceleration": 0.0}))
+    moves = judge(case, *drive(case, lambda t: {"engaged": True, "acceleration": 0.6 if t > 4.5 else 0.0}))
+    assert still["status"] == "failed" and still["why"] == ["did not move off"]
+    assert moves["status"] == "passed", moves["why"]
+
+
 def test_onset_is_where_deceleration_crossed_0_3():
     steps = [0.0, -0.2, -0.5, -0.9, -1.5, -3.0]
     trace = [Instant(k / HZ, 0, 0, 0, 9, a, 0, 9, 0, 1, 1, 1, 9) for k, a in enumerate(steps)]
