@@ -48,7 +48,7 @@ FOUND = 8.0  # s to find the person
 MAPPED = 0.9  # share of the room's free floor that must be known
 WRONG = 0.05  # share of it that may be called occupied
 RATES = ("success", "fell", "touched")
-MEANS = ("seconds", "distance", "error", "drift", "realtime_factor")
+MEANS = ("seconds", "distance", "goal_error", "drift", "realtime_factor")
 Watch = Callable[[Record, Humanoid], None]
 
 
@@ -121,11 +121,11 @@ def judge(c: RobotConfig, records: list[Record], truths: list[RobotTruth], room:
     seen = [r.world.room for r in records if r.world is not None and r.world.room is not None]
     end = next((t for t in reversed(truths[:-1])), last)
     drift = float(np.hypot(end.x - seen[-1].x, end.y - seen[-1].y)) if seen else 0.0
-    out: dict[str, Any] = {"error": 0.0}
+    out: dict[str, Any] = {"goal_error": 0.0}
     stages = records[-1].seconds if records else ()
     if c.task == "walk":
-        out["error"] = float(np.hypot(last.x - last.goal[0], last.y - last.goal[1]))
-        done = stopped == "arrived" and out["error"] < REACHED
+        out["goal_error"] = float(np.hypot(last.x - last.goal[0], last.y - last.goal[1]))
+        done = stopped == "arrived" and out["goal_error"] < REACHED
     elif c.task == "follow":
         away = np.array([np.hypot(t.x - t.people[0, 0], t.y - t.people[0, 1]) for t in truths if t.t > FOUND])
         out["in_distance"] = float(((away > FOLLOWED[0]) & (away < FOLLOWED[1])).mean()) if len(away) else 0.0
