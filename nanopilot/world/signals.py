@@ -31,7 +31,8 @@ class SignalConfig:
     camera_x: float = model_camera().x
     before: float = 10.0  # m before the junction a light or sign may stand, by our reckoning
     across: float = 36.0  # m after it a light may stand: the far side
-    aside: float = 12.0  # m
+    aside: float = 6.0  # m, and
+    aside_share: float = 0.2  # of its distance: nearer the line, lights of the street across stand 9 m aside and more
     doubt: float = 0.2  # of a distance told by height: slopes, other heights
     sight: float = 80.0  # m to the junction within which its signals are sought
     gain: float = 0.3  # of a frame's vote
@@ -126,7 +127,9 @@ def place(box: np.ndarray, height: float, config: SignalConfig) -> tuple[float, 
 def _there(box: np.ndarray, height: float, junction: float, after: float, config: SignalConfig) -> bool:
     distance, left = place(box, height, config)
     doubt = config.doubt * min(distance, 2 * config.sight)
-    return junction - config.before - doubt < distance < junction + after + doubt and abs(left) < config.aside
+    return (
+        junction - config.before - doubt < distance < junction + after + doubt and abs(left) < config.aside + config.aside_share * distance
+    )
 
 
 def _junction(ahead: Ahead, config: SignalConfig) -> float:
@@ -141,7 +144,8 @@ def _limited(state: SignalState, percept: Percept, config: SignalConfig) -> Sign
     votes = dict(state.limit_votes)
     for sign in percept.signs:
         distance, left = place(sign.box, config.sign_height, config)
-        if sign.speed_limit > 0 and distance < config.limit_sight and -config.aside < left < 0:
+        right = 0 < -left < config.aside + config.aside_share * distance
+        if sign.speed_limit > 0 and distance < config.limit_sight and right:
             votes[sign.speed_limit] = votes.get(sign.speed_limit, 0.0) + sign.probability
     best = max(votes, key=votes.__getitem__, default=0.0)
     if best and votes[best] > config.limit_votes:

@@ -67,6 +67,12 @@ def test_a_light_far_aside_is_not_ours():
     assert signals.told(after(10, seen([light(30.0, Light.RED, 20.0)]), ahead(30.0)), ahead(30.0), C) == ()
 
 
+def test_a_red_light_of_the_street_across_does_not_outvote_our_green_one():
+    across, ours = light(10.5, Light.RED, -9.5), light(26.0, Light.GREEN)  # as at the line of tuning town grid 3000, t = 150 s
+    (signal,) = signals.told(after(10, seen([across, ours]), ahead(5.0)), ahead(5.0), C)
+    assert signal.state == Light.GREEN
+
+
 def test_the_state_follows_the_light():
     state = after(10, seen([light(30.0, Light.RED)]), ahead(30.0))
     (signal,) = signals.told(after(5, seen([light(30.0, Light.GREEN)]), ahead(30.0), state), ahead(30.0), C)
