@@ -154,6 +154,15 @@ def test_an_uncertain_track_begins_nothing(what, more):
         assert guard.stage == GuardStage.NONE, what
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_two_the_one_nearer_in_time_is_braked_for(order):
+    pair = (track(FRONT + 2.25 + 8.0, id=7), track(FRONT + 2.25 + 40.0, id=8))[::order]
+    state = guardian.State()
+    for k in range(10):
+        state, guard = guardian.step(state, assist.State(), world(k * DT, 15.0, *pair), None, car(k * DT, 15.0), CAR, CONFIG)
+    assert guard.stage == GuardStage.FULL and guard.track_id == 7
+
+
 def test_a_track_lost_under_braking_is_braked_for_a_while():
     state, levels = guardian.State(), []
     for k in range(40):
@@ -264,6 +273,8 @@ def test_the_lanes_own_bend_is_steered_too(bend):
     bent = replace(base, path=replace(curve(0.0), points=points))
     assert keeping.lane_curvature(bent, KEEP) == pytest.approx(bend, rel=0.02, abs=1e-9)
     assert keeping.lane_curvature(replace(base, path=None), KEEP) == 0.0
+    far = replace(bent, path=replace(bent.path, points=points + (30.0, 0.0)))
+    assert keeping.lane_curvature(far, KEEP) == 0.0, "nothing of it is near"
 
 
 def edge(y, slope=0.0, side=1, n=6, first=6.0):
