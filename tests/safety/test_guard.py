@@ -38,6 +38,13 @@ def test_it_never_weakens_a_harder_braking_of_the_pilot():
     assert safe.acceleration == -7.0 and not safe.brakes
 
 
+@pytest.mark.parametrize("stage", [GuardStage.NONE, GuardStage.WARNING, GuardStage.PRECHARGE])
+def test_who_asks_for_no_braking_keeps_nobody_from_accelerating(stage):
+    _, plain = step(Mode.ENGAGED, None, wanted=1.5)
+    _, safe = step(Mode.ENGAGED, brake(0.0, stage=stage), wanted=1.5)
+    assert safe.acceleration == plain.acceleration > 0 and not safe.brakes
+
+
 def test_failed_means_hands_off():
     _, safe = step(Mode.FAILED, brake(-8.0))
     assert safe.acceleration == 0.0 and not (safe.brakes or safe.precharge)
