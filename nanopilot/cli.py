@@ -7,11 +7,12 @@ one clear line, 130 Ctrl-C. Imports are inside the functions, so that `--help` a
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 from tyro.conf import OmitSubcommandPrefixes, Positional, arg, subcommand
@@ -328,6 +329,7 @@ Command = (
 def main(argv: list[str] | None = None) -> None:
     """Run the command and exit with its code."""
     argv = sys.argv[1:] if argv is None else argv
+    signal.signal(signal.SIGTERM, _ended)
     try:
         if argv[:1] == ["train"]:
             code = train(argv[1:])
@@ -342,6 +344,11 @@ def main(argv: list[str] | None = None) -> None:
         print(f"nanopilot: {error}", file=sys.stderr)
         code = 2
     sys.exit(code)
+
+
+def _ended(number: int, frame: Any) -> None:
+    """Told to end: leave by the ways that end other processes and close files."""
+    raise SystemExit(128 + number)
 
 
 def run(command: Drive | Evaluate | Robot | Label | Watch | Calibrate | Video | View | Doctor | Train) -> int:

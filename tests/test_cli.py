@@ -97,7 +97,7 @@ def start_drive(tmp_path: Path) -> tuple[subprocess.Popen, Path]:
 
 
 def assert_no_orphans(family: list[psutil.Process]) -> None:
-    _, alive = psutil.wait_procs(family, timeout=15)
+    _, alive = psutil.wait_procs(family, timeout=60)  # a simulator that is still being imported ends when it is told its parent is gone
     assert not [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]
 
 
@@ -112,6 +112,21 @@ def test_ctrl_c_keeps_the_log_and_leaves_no_orphan(tmp_path):
     assert "interrupted; the log so far is" in said and "Traceback" not in said
     assert_no_orphans(family)
     assert len(list(steps(log))) > 20
+
+
+@pytest.mark.drive
+def test_an_evaluation_told_to_end_leaves_no_orphan():
+    runs = subprocess.Popen(command("evaluate", "routes", "--seeds", "3000-3001", "--workers", "2"), start_new_session=True)
+    family: list[psutil.Process] = []
+    for _ in range(300):
+        family = psutil.Process(runs.pid).children(recursive=True)
+        if len(family) >= 5 or runs.poll() is not None:  # two workers, their simulators, a resource tracker
+            break
+        time.sleep(0.1)
+    assert len(family) >= 5, family
+    runs.terminate()
+    assert runs.wait(timeout=60) == 128 + signal.SIGTERM
+    assert_no_orphans(family)
 
 
 @pytest.mark.drive
