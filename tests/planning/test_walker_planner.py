@@ -38,7 +38,7 @@ def world(goal=(3.0, 0.0), things=(), tracks=(), fill=2):
         0.6,
         0.1,
         0.0,
-        room,
+        room=room,
     )
 
 

@@ -124,7 +124,7 @@ def world(occupied=(), tracks=()):
         0.6,
         0.1,
         0.0,
-        room,
+        room=room,
     )
 
 
