@@ -80,4 +80,4 @@ class RobotTruth(Message):
     fallen: bool
     touched: tuple[str, ...]  # names of what it has touched so far
     goal: tuple[float, float]
-    people: Float[Array, "n 2"]
+    people: Float[np.ndarray, "n 2"]
