@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
+from time import sleep
 
 from nanopilot.log import LogError
 from nanopilot.viewer.index import Index
@@ -109,7 +110,7 @@ def follow(index: Index, stop: Event) -> None:
         with suppress(LogError):
             while not stop.is_set() and index.grow():
                 pass
-        stop.wait(POLL)
+        sleep(POLL)  # not stop.wait: Ctrl-C inside its lock ends in a traceback
 
 
 def _free(port: int) -> bool:
