@@ -26,7 +26,7 @@ from nanopilot.log import Log, Step
 from nanopilot.messages import Body, Observation
 from nanopilot.pilot import Pilot, PilotConfig, Record
 from nanopilot.sim.metadrive import WorldConfig
-from nanopilot.sim.truth import SimTruth
+from nanopilot.sim.truth import RobotTruth, SimTruth
 
 KPH = 1 / 3.6  # m/s
 Watch = Callable[[Record, SimTruth | None], None]
@@ -120,7 +120,7 @@ def write_body(log: Log, body: Body) -> None:
     log.write("/vehicle", body.vehicle, 0.0)
 
 
-def write_record(log: Log, record: Record, truth: SimTruth | None) -> None:
+def write_record(log: Log, record: Record, truth: SimTruth | RobotTruth | None) -> None:
     """Every message of a step."""
     step = Step(record.observation.t, record.seconds, record.fault)
     answers = {"percept": record.percept, "world": record.world, "plan": record.plan, "command": record.command, "rss": record.rss}

@@ -89,7 +89,7 @@ def drawn(record: Record, path: list[tuple[float, float]], size: int) -> UInt8[A
     scale = size / grey.shape[0]
     picture = cv2.resize(np.repeat(grey[..., None], 3, 2), None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
 
-    def pixel(points: Array) -> Array:
+    def pixel(points: Any) -> Array:
         return np.round((np.asarray(points, float).reshape(-1, 2) - room.origin) / room.cell * scale).astype(np.int32)
 
     pose = (room.x, room.y, room.yaw)
