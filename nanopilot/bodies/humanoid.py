@@ -24,6 +24,7 @@ HEAD = CameraModel(
     humanoid.CAMERA, humanoid.CAMERA_WIDTH, humanoid.CAMERA_HEIGHT, FOCAL, FOCAL, (humanoid.CAMERA_WIDTH - 1) / 2,
     (humanoid.CAMERA_HEIGHT - 1) / 2, x=0.05, z=1.3, pitch=humanoid.CAMERA_PITCH,
 )  # fmt: skip
+CAMERAS: tuple[CameraModel, ...] = (HEAD,)
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,7 @@ class Humanoid:
 
     def __init__(self, config: HumanoidConfig = HumanoidConfig()) -> None:
         mujoco = humanoid.require()
-        self.config = config
-        self.cameras: tuple[CameraModel, ...] = (HEAD,)
+        self.config, self.cameras = config, CAMERAS
         self.vehicle = VehicleModel(0.0, 0.3, 0.5, 0.15, 0.0, 1.0, 1.0, 0.3)
         self.room = rooms.room(config.room)
         self.gait = humanoid.Gait()

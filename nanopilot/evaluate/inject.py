@@ -184,5 +184,3 @@ class FaultyEyes:
         if name == "network shuffled":
             return {k: self.body.rng.permutation(v.ravel()).reshape(v.shape) for k, v in answer.items()}
         return answer
-
-

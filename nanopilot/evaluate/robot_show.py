@@ -12,7 +12,6 @@ from typing import Any
 import cv2
 import numpy as np
 from jaxtyping import UInt8
-from numpy.typing import ArrayLike
 from rich.console import Console
 
 from nanopilot.bodies.humanoid import Humanoid
@@ -90,7 +89,7 @@ def drawn(record: Record, path: list[tuple[float, float]], size: int) -> UInt8[A
     scale = size / grey.shape[0]
     picture = cv2.resize(np.repeat(grey[..., None], 3, 2), None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
 
-    def pixel(points: ArrayLike) -> Array:
+    def pixel(points: Any) -> Array:
         return np.round((np.asarray(points, float).reshape(-1, 2) - room.origin) / room.cell * scale).astype(np.int32)
 
     pose = (room.x, room.y, room.yaw)

@@ -136,12 +136,10 @@ class Room:
         """What must not be taken for a thing: flat patches on the floor (class floor), pictures on walls (class wall)."""
         (x0, x1), (y0, y1) = self.config.length, self.config.width
         for k in range(rng.integers(0, 5)):
-            x, y = rng.uniform(x0, x1), rng.uniform(y0, y1)
-            w, d = rng.uniform(0.15, 0.9, 2)
+            x, y, (w, d) = rng.uniform(x0, x1), rng.uniform(y0, y1), rng.uniform(0.15, 0.9, 2)
             self._flat(world, f"floor_rug{k}", x, y, 0.0006 * (k + 1), (w, d, 0.0005), rng.uniform(0, 3.1), paint.material())
         for k in range(rng.integers(0, 6)):
-            y, z = rng.uniform(y0, y1), rng.uniform(0.6, height - 0.4)
-            w, h = rng.uniform(0.15, 0.6, 2)
+            y, z, (w, h) = rng.uniform(y0, y1), rng.uniform(0.6, height - 0.4), rng.uniform(0.15, 0.6, 2)
             x, side = rng.uniform(x0, x1), rng.integers(0, 3)
             at, half = [((x1 - 0.11, y), (0.004, w, h)), ((x, y0 + 0.11), (w, 0.004, h)), ((x, y1 - 0.11), (w, 0.004, h))][side]
             self._flat(world, f"wall_poster{k}", *at, z, half, 0.0, paint.material())
