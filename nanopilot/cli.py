@@ -1,7 +1,8 @@
 """The `nanopilot` command: every subcommand is a frozen dataclass, and tyro makes the options from its fields.
 
 In: the command line. Out: an exit code: 0 done, 1 it didn't arrive (or a check failed), 2 bad usage or bad input in
-one clear line, 130 Ctrl-C. Imports are inside the functions, so that `--help` and a mistyped option answer at once.
+one clear line, 130 Ctrl-C, 143 told to end. Imports are inside the functions, so that `--help` and a mistyped option answer at once.
+Longer than other files, as the options of every subcommand stand here, half of it fields: what can be typed is read in one place.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ Run: python -m nanopilot.train.frames --split train --maps 250 --workers 2
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -284,23 +284,27 @@ def draw_map(seed: int, views: int, path: Path) -> None:
     shard.close()
 
 
-def _work(job: tuple[int, int, Path]) -> tuple[int, float]:
+def draw_missing(draw: Callable[[int, int, Path], None], seeds: Sequence[int], views: int, folder: Path, name: str, workers: int) -> None:
+    """Have `draw` make each seed's shard, NAME-SEED in `folder`, that is not there yet, in `workers` processes."""
+    jobs = [(seed, folder / f"{name}-{seed}") for seed in seeds]
+    todo = [(seed, path) for seed, path in jobs if not path.with_suffix(".npz").exists()]
+    print(f"{folder.name}: {len(jobs)} {name}s, {len(jobs) - len(todo)} already in {folder}", flush=True)
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        for done, future in enumerate(as_completed([pool.submit(_timed, draw, seed, views, path) for seed, path in todo]), 1):
+            seed, seconds = future.result()
+            print(f"{name} {seed}: {views} frames in {seconds:.0f} s ({done}/{len(todo)})", flush=True)
+
+
+def _timed(draw: Callable[[int, int, Path], None], seed: int, views: int, path: Path) -> tuple[int, float]:
     start = perf_counter()
     cv2.setNumThreads(1)
-    draw_map(*job)
-    return job[0], perf_counter() - start
+    draw(seed, views, path)
+    return seed, perf_counter() - start
 
 
 def main(config: FramesConfig) -> None:
     """Draw what is missing of a split."""
-    folder = config.out / config.split
-    jobs = [(seed, config.views, folder / f"map-{seed}") for seed in SPLITS[config.split][: config.maps]]
-    todo = [job for job in jobs if not job[2].with_suffix(".npz").exists()]
-    print(f"{config.split}: {len(jobs)} maps, {len(jobs) - len(todo)} already in {folder}", flush=True)
-    with ProcessPoolExecutor(config.workers, multiprocessing.get_context("spawn")) as pool:
-        for done, future in enumerate(as_completed([pool.submit(_work, job) for job in todo]), 1):
-            seed, seconds = future.result()
-            print(f"map {seed}: {config.views} frames in {seconds:.0f} s ({done}/{len(todo)})", flush=True)
+    draw_missing(draw_map, SPLITS[config.split][: config.maps], config.views, config.out / config.split, "map", config.workers)
 
 
 if __name__ == "__main__":

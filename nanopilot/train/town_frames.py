@@ -8,13 +8,9 @@ Run: python -m nanopilot.train.town_frames --split train --maps 100 --workers 2
 
 from __future__ import annotations
 
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
-from time import perf_counter
 
-import cv2
 import numpy as np
 from jaxtyping import Float32
 
@@ -35,6 +31,7 @@ from nanopilot.train.frames import (
     SPLITS,
     YAW_STD,
     View,
+    draw_missing,
     draw_traffic,
     draw_view,
     make_label,
@@ -151,23 +148,9 @@ def draw_town(seed: int, views: int, path: Path) -> None:
     shard.close(signals=np.stack(signals))
 
 
-def _work(job: tuple[int, int, Path]) -> tuple[int, float]:
-    start = perf_counter()
-    cv2.setNumThreads(1)
-    draw_town(*job)
-    return job[0], perf_counter() - start
-
-
 def main(config: TownFramesConfig) -> None:
     """Draw what is missing of a split."""
-    folder = config.out / config.split
-    jobs = [(seed, config.views, folder / f"town-{seed}") for seed in SPLITS[config.split][: config.maps]]
-    todo = [job for job in jobs if not job[2].with_suffix(".npz").exists()]
-    print(f"{config.split}: {len(jobs)} towns, {len(jobs) - len(todo)} already in {folder}", flush=True)
-    with ProcessPoolExecutor(config.workers, multiprocessing.get_context("spawn")) as pool:
-        for done, future in enumerate(as_completed([pool.submit(_work, job) for job in todo]), 1):
-            seed, seconds = future.result()
-            print(f"town {seed}: {config.views} frames in {seconds:.0f} s ({done}/{len(todo)})", flush=True)
+    draw_missing(draw_town, SPLITS[config.split][: config.maps], config.views, config.out / config.split, "town", config.workers)
 
 
 if __name__ == "__main__":
