@@ -24,7 +24,7 @@ from nanopilot.messages import Kind, Light, Route
 from nanopilot.sim.lanemap import along
 from nanopilot.sim.scene import Actor, Scene, StaticScene
 from nanopilot.sim.sumo_map import Approach, town_map
-from nanopilot.sim.sumo_net import TownError, town_net
+from nanopilot.sim.sumo_net import TownError, check, town_net
 from nanopilot.sim.sumo_routes import TRAFFIC, lane_way, make_route, random_roads, write_traffic
 from nanopilot.sim.truth import SimTruth, TrueActor, TrueSignal
 
@@ -71,6 +71,7 @@ class TownConfig:
             raise ValueError(f"traffic {self.traffic} must be from 0 to 1")
         if not 0.01 <= self.step <= 0.1:
             raise ValueError(f"step {self.step} s must be from 0.01 to 0.1 s")
+        check(self.town)
 
 
 class TownWorld:

@@ -93,6 +93,16 @@ def _run(name: str, *options: str) -> None:
         raise TownError(f"{name}: {(lines or done.stderr.splitlines() or ['failed'])[0]}")
 
 
+def check(town: str) -> None:
+    """Raises TownError for an unknown name or a missing file."""
+    if town in TOWNS:
+        return
+    if Path(town).suffix not in FORMATS:
+        raise TownError(f"unknown town {town!r}: {', '.join(TOWNS)}, or a file ending in .net.xml, .osm or .xodr")
+    if not Path(town).is_file():
+        raise TownError(f"no such file: {town}")
+
+
 def make_net(town: str, seed: int, folder: Path) -> Path:
     """The .net.xml of a town, in `folder`. Raises TownError for an unknown name, a missing file or one netconvert can't read."""
     out = folder / "town.net.xml"
@@ -106,11 +116,8 @@ def make_net(town: str, seed: int, folder: Path) -> Path:
         _run("netconvert", f"--node-files={plain}.nod.xml", f"--edge-files={plain}.edg.xml", f"--default.junctions.radius={CORNER}",
              "--tls.default-type=static", "--tls.yellow.time=3", "--tls.cycle.time=50", *common)  # fmt: skip
         return out
+    check(town)
     path = Path(town)
-    if path.suffix not in FORMATS:
-        raise TownError(f"unknown town {town!r}: {', '.join(TOWNS)}, or a file ending in .net.xml, .osm or .xodr")
-    if not path.is_file():
-        raise TownError(f"no such file: {town}")
     if path.suffix in (".xml", ".gz"):
         return path
     guesses = ["--geometry.remove", "--ramps.guess", "--junctions.join", "--tls.guess-signals", "--tls.discard-simple", "--tls.join",

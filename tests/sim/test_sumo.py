@@ -101,6 +101,8 @@ def test_an_opendrive_file_becomes_a_town(tmp_path):
 def test_what_is_no_town_is_refused_in_words(tmp_path, name, words):
     with pytest.raises(TownError, match=words):
         make_net(name, 0, tmp_path)
+    with pytest.raises(ValueError, match=words):
+        TownConfig(0, name)  # said before a simulator is started or a log begun
 
 
 def test_a_broken_file_is_refused_in_words(tmp_path):
