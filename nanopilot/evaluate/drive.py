@@ -82,7 +82,7 @@ class DriveRow:
     comfort: Comfort
     interventions: dict[str, int] = field(default_factory=dict)  # safety's reason -> steps
     stage_ms: dict[str, tuple[float, float]] = field(default_factory=dict)  # stage -> (p50, p99)
-    driving_score: float = 0.0  # of towns, as CARLA's leaderboard 1.0 has it: completion in our lanes times the penalties
+    driving_score: float = 0.0  # of towns, as CARLA's leaderboard 1.0 has it: completion in our lanes times the penalties; 0 elsewhere
     infractions: dict[str, int] = field(default_factory=dict)  # of towns: kind -> how often
     speeding: float = 0.0  # of towns: share of the time above the road's limit by more than 5 %
 
@@ -181,7 +181,8 @@ def judge(records: list[Record], truths: list[SimTruth], wall: float, stopped: s
     done = float(truths[-1].route_completion) if truths else 0.0
     infractions = truths[-1].infractions if truths else ()
     in_lanes = 1.0 - min(truths[-1].wrong_way / distance, 1.0) if truths and distance else 1.0
-    score = done * in_lanes * float(np.prod([PENALTIES[name] for name in infractions]))
+    in_a_town = any(s.limit > 0 for s in truths)  # elsewhere nobody counts infractions
+    score = done * in_lanes * float(np.prod([PENALTIES[name] for name in infractions])) if in_a_town else 0.0
     stages = {name: [r.seconds[name] for r in records if name in r.seconds] for name in (records[-1].seconds if records else ())}
     stages["frame to command"] = [sum(r.seconds.values()) for r in records]
     return DriveRow(
