@@ -3,7 +3,7 @@
 In: nothing; with NANOPILOT_DATA (docs/data.md) real pictures join. Out: OUT/perception-int8.onnx, which perception/weights holds a copy of,
 and OUT/held-in/perception.onnx, which has not seen the real pictures kept out for tuning: only that one may be judged on them.
 Every step goes on from what is there already: what was stopped, at any second, is started again with the same command.
-The first run learns from MetaDrive's maps and the real pictures kept in; the second, shorter, from all.
+The first run learns from MetaDrive's maps, SUMO's towns and the real pictures kept in; the second, shorter, from all.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
-from nanopilot.train import frames, label, perception, quantise, scenes, signals
+from nanopilot.train import frames, label, perception, quantise, scenes, signals, town_frames
 
 TAUGHT = {  # what the teachers of boxes and lines look at, and every so many-th picture: neighbours teach the same
     "nuscenes_unlabelled": 1, "camvid/train/images": 1, "rural_road/train/images": 4, "kitti_odometry/sequence_1/image_l": 3,
@@ -25,9 +25,10 @@ class EverythingConfig:
     """Sizes of the steps. The defaults made the committed weights."""
 
     maps: int = 480
+    towns: int = 100
     tune_maps: int = 10
-    steps: int = 7000
-    final_steps: int = 1000
+    steps: int = 14000
+    final_steps: int = 2500
     real: float = 0.45  # share of real pictures in a batch, where there are any
     seed: int = 0
     data: Path = perception.DATA
@@ -51,6 +52,7 @@ def main(config: EverythingConfig) -> None:
 
     frames.main(frames.FramesConfig("train", config.maps))
     frames.main(frames.FramesConfig("tune", config.tune_maps, views=32))
+    town_frames.main(town_frames.TownFramesConfig("train", config.towns))
     done("frames")
 
     real = config.data.is_dir()
@@ -66,14 +68,14 @@ def main(config: EverythingConfig) -> None:
             signals.main(signals.SignalsConfig(data=config.data, out=reader, passes=20, threads=1))
         done("reader of signs and lights")
 
-    shares = {"real": config.real if real else 0.0, "scenes": scenes.SCENES, "bfloat16": has_bfloat16(), "batch": 32}
+    shares = {"real": config.real if real else 0.0, "scenes": scenes.SCENES, "bfloat16": has_bfloat16(), "batch": 16, "ema": 0.999}
     first, second = config.out / "held-in", config.out / "final"
-    perception.main(perception.TrainConfig(out=first, steps=config.steps, rate=3e-3, warmup=300, seed=config.seed, **shares))
+    perception.main(perception.TrainConfig(out=first, steps=config.steps, rate=2e-3, warmup=500, seed=config.seed, **shares))
     done("first run")
     start = first / "checkpoint.pt"
     perception.main(
         perception.TrainConfig(
-            out=second, start=start, final=True, steps=config.final_steps, rate=1.2e-3, warmup=100, seed=config.seed + 1, **shares
+            out=second, start=start, final=True, steps=config.final_steps, rate=1e-3, warmup=200, seed=config.seed + 1, **shares
         )
     )
     done("second run")

@@ -55,7 +55,8 @@ ASTRAY, ASTRAY_OFF = 0.2, (0.5, 1.3)  # of views on an outer lane: so many lane 
 JITTERED = 0.5  # share of views whose camera is not quite where calibration says
 ANGLE_JITTER, HEIGHT_JITTER = np.radians(0.5), 0.05  # standard deviations
 MAX_GRAIN = 0.12  # more makes grass darker than black, which the camera's tone table does not hold
-CROWDED = 0.3  # share of views with people about
+CROWDED = 0.5  # share of views with people about
+IN_WAY, IN_WAY_REACH, IN_WAY_STD = 0.4, (4.0, 40.0), 2.5  # share of those people who are in our way: so far along it, and off it, m
 CLOSE, CLOSE_REACH = 0.4, 25.0  # share of views with up to three vehicles more, this near, m
 
 #        kind: length, width, height (m), share of traffic; sizes are MetaDrive's and common cars', drawn ± 10 %
@@ -158,7 +159,7 @@ def draw_traffic(lanes: LaneMap, view: View, rng: np.random.Generator) -> tuple[
         return str(rng.choice(VEHICLES, p=[SHAPES[v][3] for v in VEHICLES]))
 
     if rng.random() < 0.45:  # a car ahead of us
-        k = int(5 + 60 * rng.random() ** 1.5)
+        k = int(5 + 72 * rng.random() ** 1.4)
         step = view.path.centre[k + 1] - view.path.centre[k]
         heading = np.arctan2(step[1], step[0]) + rng.normal(0, 0.03)
         place(vehicle(), *(view.path.centre[k] + rng.normal(0, 0.2, 2)), heading, rng.random() < 0.8)
@@ -172,12 +173,19 @@ def draw_traffic(lanes: LaneMap, view: View, rng: np.random.Generator) -> tuple[
         place(vehicle(), *(lane.centre[k] + rng.normal(0, 0.3) * normal), lane.heading[k] + rng.normal(0, 0.05), rng.random() < 0.8)
     if rng.random() < CROWDED:
         for _ in range(int(rng.integers(1, 7))):
-            lane, k = near[int(rng.integers(len(near)))]
             kind = "person" if rng.random() < 0.6 else "cyclist"
-            normal = np.array([-np.sin(lane.heading[k]), np.cos(lane.heading[k])])
-            aside = -rng.uniform(lane.width / 2 - 0.8, lane.width / 2 + 4.0) if rng.random() < 0.7 else rng.normal(0, 1.5)
-            heading = rng.uniform(-np.pi, np.pi) if kind == "person" else lane.heading[k] + rng.normal(0, 0.2)
-            place(kind, *(lane.centre[k] + aside * normal), heading, rng.random() < 0.7)
+            if rng.random() < IN_WAY:
+                k = int(rng.uniform(*IN_WAY_REACH))
+                centre, step = view.path.centre[k], view.path.centre[k + 1] - view.path.centre[k]
+                along, aside = float(np.arctan2(step[1], step[0])), float(rng.normal(0, IN_WAY_STD))
+                turn = float(rng.choice((0.0, np.pi / 2, -np.pi / 2), p=(0.5, 0.25, 0.25)))  # with us, or across
+            else:
+                lane, k = near[int(rng.integers(len(near)))]
+                centre, along, turn = lane.centre[k], float(lane.heading[k]), 0.0
+                aside = -rng.uniform(lane.width / 2 - 0.8, lane.width / 2 + 4.0) if rng.random() < 0.7 else rng.normal(0, 1.5)
+            normal = np.array([-np.sin(along), np.cos(along)])
+            heading = rng.uniform(-np.pi, np.pi) if kind == "person" else along + turn + rng.normal(0, 0.2)
+            place(kind, *(centre + aside * normal), heading, rng.random() < 0.7)
     return tuple(actors)
 
 

@@ -1,8 +1,10 @@
 """The perception network in torch: one picture, a coarse route line and the path expected from earlier frames in, all heads out.
 
 A picture is 256 px high, and 512 wide in training; in use any multiple of 32.
-A small residual trunk (He et al. 2016) of dense 3x3 convolutions only (fast in training and inference on a CPU), a feature pyramid
-back to 1/8 (Lin et al. 2017), then small heads: scene at 1/4, lane lines row-wise, objects at 1/8.
+Two trunks, as BiSeNet has them (Yu et al. 2018). One sees the picture at half its size and stays as ImageNet left it (train.lite0): what
+things are. The other is small, residual (He et al. 2016), of dense 3x3 convolutions only (fast in training and inference on a CPU), and
+learns from nothing at full size: where they are. The first's features are added to the second's where both are equally fine, then a
+feature pyramid back to 1/8 (Lin et al. 2017) and small heads: scene at 1/4, lane lines row-wise, objects at 1/8.
 The path and the confidence are regressed from the flattened 1/32 features; the route line joins them there, and as a bias on the trunk.
 Each path point is a learned mixture of straight-on and the expected path, plus a correction: where nothing is painted the network
 can hold on to what it saw before, as a filter does, and learns from wrong expectations when not to.
@@ -21,6 +23,7 @@ from torch import Tensor, nn
 
 from nanopilot.messages import PATH_ARC, SceneClass
 from nanopilot.perception import heads
+from nanopilot.train import lite0
 
 PIXEL_MEAN, PIXEL_STD = 110.0, 60.0  # grey levels, guess: middle of a day picture
 PATH_CELLS = (heads.GRID_SHAPE[0] // 4, heads.GRID_SHAPE[1] // 4)  # at 1/32
@@ -75,6 +78,10 @@ class PerceptionNetwork(nn.Module):
         self.down32 = nn.Sequential(nn.Conv2d(c16, c32, 3, 2, 1, bias=False), nn.BatchNorm2d(c32))
         self.stage32 = nn.Sequential(*[Residual(c32, i32) for _ in range(n32)])
 
+        self.context = lite0.Lite0(len(lite0.STAGES))  # all of it frozen
+        seen = (config.neck, c16, c32, config.neck)
+        self.added = nn.ModuleList(nn.Conv2d(n, to, 1) for n, to in zip(lite0.TAPS.values(), seen, strict=True))
+
         self.route = nn.Sequential(nn.Linear(heads.ROUTE_SIZE, config.route_hidden), nn.ReLU(inplace=True))
         self.route_bias = nn.Linear(config.route_hidden, c32)
 
@@ -112,12 +119,15 @@ class PerceptionNetwork(nn.Module):
 
     def trunk(self, image: Float[Tensor, "b 3 h w"], bias: Float[Tensor, "b c"]) -> tuple[Tensor, Tensor, Tensor]:
         """Scene logits (B, 13, 64, 128), features at 1/8 (B, C, 32, 64) and at 1/32 (B, D, 8, 16): where the time goes."""
+        half = F.avg_pool2d(image, 2) * (PIXEL_STD / lite0.STD) + (PIXEL_MEAN - lite0.MEAN) / lite0.STD
+        c8, c16, c32, c64 = (add(features) for add, features in zip(self.added, self.context(half), strict=True))
         x4 = self.stem(image)
         x8 = self.stage8(x4)
-        x16 = self.stage16(x8)
-        x32 = self.stage32(F.relu(self.down32(x16) + bias[:, :, None, None]))
-        up = self.lateral16(x16) + F.interpolate(self.lateral32(x32), scale_factor=2.0)
-        up = self.fuse(F.relu(self.lateral8(x8) + F.interpolate(up, scale_factor=2.0)))
+        x16 = self.stage16[1:](self.stage16[0](x8) + c16)
+        x32 = self.stage32(F.relu(self.down32(x16) + c32 + bias[:, :, None, None]))
+        up = self.lateral32(x32) + F.interpolate(c64, scale_factor=2.0)
+        up = self.lateral16(x16) + F.interpolate(up, scale_factor=2.0)
+        up = self.fuse(F.relu(self.lateral8(x8) + c8 + F.interpolate(up, scale_factor=2.0)))
         scene = self.scene(F.relu(F.pixel_shuffle(self.scene_up(up), 2) + self.scene_skip(x4)))
         return scene, up, x32
 

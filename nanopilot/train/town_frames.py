@@ -24,6 +24,7 @@ from nanopilot.sim.scene import Prop, Render, Scene
 from nanopilot.sim.sumo_map import TownMap, town_map
 from nanopilot.sim.sumo_net import TOWNS, town_net
 from nanopilot.train.frames import (
+    CACHE,
     CENTRE_AHEAD,
     MAX_GRAIN,
     OFFSET_STD,
@@ -40,7 +41,6 @@ from nanopilot.train.frames import (
 
 Array = np.ndarray
 
-CACHE = Path("~/.cache/nanopilot/town-frames").expanduser()
 APPROACHING, APPROACH = 0.5, (4.0, 60.0)  # share of views before a junction, and how far from its line, m
 SIGNAL_FIELDS = (
     "kind",
