@@ -23,6 +23,7 @@ import cv2
 import numpy as np
 import tyro
 
+from nanopilot.engine import Engine
 from nanopilot.evaluate.suite import machine, origin
 from nanopilot.geometry import MODEL_HEIGHT, MODEL_WIDTH, model_camera
 from nanopilot.messages import CameraModel, Frame
@@ -151,7 +152,7 @@ def compare(bench: Bench) -> dict[str, float]:
 
 def design() -> None:
     """Trunk sizes: multiply-adds, weights, milliseconds by engine, pictures a second in training; all on one thread."""
-    import openvino
+    import onnxruntime
     import torch
     from torch import nn
 
@@ -183,11 +184,10 @@ def design() -> None:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "network.onnx"
             export(network, path, {})
-            session = Network(path).session
-            model = openvino.Core().read_model(str(path))
-            model.reshape({key: list(value.shape) for key, value in inputs.items()})
-            request = openvino.Core().compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": 1}).create_infer_request()
-        engines = {"onnxruntime": lambda s=session: s.run(None, inputs), "openvino": lambda r=request: r.infer(inputs)}
+            engine, options = Engine(path, fixed=True), onnxruntime.SessionOptions()
+            options.intra_op_num_threads = 1
+            session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        engines = {"onnxruntime": lambda s=session: s.run(None, inputs), "openvino": lambda e=engine: e(inputs)}
         took = {engine: [] for engine in engines}
         for _ in range(30):
             for engine, run in engines.items():

@@ -19,7 +19,7 @@ import numpy as np
 import psutil
 from rich.console import Console
 
-PACKAGES = ("metadrive-simulator", "numpy", "numba", "onnxruntime", "opencv-python-headless", "piqp", "mcap", "av")
+PACKAGES = ("metadrive-simulator", "numpy", "numba", "openvino", "opencv-python-headless", "piqp", "mcap", "av")
 CORES, MEMORY = 2, 1.5e9  # what the project promises to drive in
 RUNS = 30
 Check = tuple[bool, str]

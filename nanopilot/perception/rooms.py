@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
+from nanopilot.engine import Engine
 from nanopilot.geometry import image_from_vehicle
 from nanopilot.messages import CameraModel, Detection, Frame, Kind, Percept, RoomClass
 
@@ -34,18 +35,14 @@ UNKNOWN = 0.0  # free distance of a bearing that the picture doesn't show
 
 
 class RoomEyes:
-    """An ONNX session and the geometry around it. Raises FileNotFoundError or ValueError, each saying what to do."""
+    """An engine and the geometry around it. Raises FileNotFoundError or ValueError, each saying what to do."""
 
     def __init__(self, weights: Path | None = None) -> None:
-        import onnxruntime
-
         path = Path(weights or WEIGHTS)
         if not path.is_file():
             raise FileNotFoundError(f"no network weights at {path}: train them with `nanopilot train rooms`, or name a file")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        version = self.session.get_modelmeta().custom_metadata_map.get("nanopilot_rooms")
+        self.engine = Engine(path)
+        version = self.engine.about.get("nanopilot_rooms")
         if version != VERSION:
             raise ValueError(f"{path} is of version {version or 'unknown'}, this program needs {VERSION}: train again")
 
@@ -57,7 +54,7 @@ class RoomEyes:
                 f"camera {camera.name} gives {camera.width}x{camera.height}, this picture is {image.shape[1]}x{image.shape[0]}"
             )
         small = cv2.resize(image, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
-        return percept(self.session.run(None, {"image": small[None]})[0][0], frame.t, expected)
+        return percept(next(iter(self.engine({"image": small[None]}).values()))[0], frame.t, expected)
 
 
 def percept(probability: Float32[Array, "7 h w"], t: float, camera: CameraModel) -> Percept:

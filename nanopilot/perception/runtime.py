@@ -1,4 +1,4 @@
-"""The network at work: one camera picture in, one Percept out, on one CPU core with ONNX Runtime.
+"""The network at work: one camera picture in, one Percept out, on one CPU core.
 
 In: a Frame, the CameraModel it came from, the route line of the last World, and where the world expects the path now (or None).
 Out: a Percept of that frame's time.
@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from nanopilot.engine import Engine
 from nanopilot.geometry import MODEL_HEIGHT, image_from_image, model_camera
 from nanopilot.messages import CameraModel, Frame, Percept
 from nanopilot.perception import heads
@@ -37,30 +38,23 @@ class WeightsError(RuntimeError):
 
 
 class Network:
-    """An ONNX session and the steps around it. Raises FileNotFoundError or WeightsError, each saying what to do."""
+    """An engine and the steps around it. Raises FileNotFoundError or WeightsError, each saying what to do."""
 
     def __init__(self, weights: Path | None = None, threads: int = 1, config: Config = Config()) -> None:
-        import onnxruntime
-
         path = Path(weights or WEIGHTS)
         if not path.is_file():
             raise FileNotFoundError(f"no network weights at {path}: train them with `python -m nanopilot.train.perception`, or name a file")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
         try:
-            self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's own errors share no base class
-            raise WeightsError(f"{path} is no ONNX network: {error}") from error
-        about = self.session.get_modelmeta().custom_metadata_map
-        version = about.get("nanopilot_heads")
+            self.engine = Engine(path, fixed=True, threads=threads)
+        except ValueError as error:
+            raise WeightsError(str(error)) from error
+        self.about = self.engine.about
+        version = self.about.get("nanopilot_heads")
         if version != heads.VERSION:
             raise WeightsError(
                 f"{path} was trained for heads version {version or 'unknown'}, this program needs {heads.VERSION}: "
                 "train again or take the committed weights"
             )
-        self.about = about
         self.config = config
         self.reader = Reader()
 
@@ -83,8 +77,7 @@ class Network:
     def infer(self, image: UInt8[Array, "256 w 3"], route: Float[Array, "33"], memory: Float[Array, "33"]) -> dict[str, Array]:
         """The network's raw tensors of one model-camera picture, by name, without the batch axis."""
         inputs = {"image": image[None], "route": route[None].astype(np.float32), "memory": memory[None].astype(np.float32)}
-        outputs = self.session.run(list(heads.OUTPUTS), inputs)
-        return {name: value[0] for name, value in zip(heads.OUTPUTS, outputs, strict=True)}
+        return {name: value[0] for name, value in self.engine(inputs).items()}
 
 
 def canonical(camera: CameraModel) -> CameraModel:

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from nanopilot.engine import Engine
 from nanopilot.messages import Light
 
 Array = np.ndarray
@@ -53,19 +54,14 @@ class Reading:
 
 
 class Reader:
-    """The ONNX session. Raises FileNotFoundError without weights, ValueError for those of another version."""
+    """The network at work. Raises FileNotFoundError without weights, ValueError for those of another version."""
 
     def __init__(self, weights: Path | None = None, sure: float = 0.6) -> None:
-        import onnxruntime
-
         path = Path(weights or WEIGHTS)
         if not path.is_file():
             raise FileNotFoundError(f"no weights at {path}: train them with `nanopilot train signals`, or name a file")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        version = self.session.get_modelmeta().custom_metadata_map.get("nanopilot_signals")
+        self.engine = Engine(path)
+        version = self.engine.about.get("nanopilot_signals")
         if version != VERSION:
             raise ValueError(f"{path} is of version {version or 'unknown'}, this program needs {VERSION}")
         self.sure = sure
@@ -84,7 +80,8 @@ class Reader:
 
     def probabilities(self, crops: UInt8[Array, "n 32 32 3"]) -> tuple[Float32[Array, "n 43"], Float32[Array, "n 4"]]:
         """Of every sign and of every light state."""
-        return self.session.run(["signs", "lights"], {"crops": crops})
+        said = self.engine({"crops": crops})
+        return said["signs"], said["lights"]
 
 
 def crop_input(crop: UInt8[Array, "h w 3"]) -> UInt8[Array, "32 32 3"]:

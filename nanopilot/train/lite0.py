@@ -22,9 +22,9 @@ MEAN, STD = 127.0, 128.0  # grey levels, of Lite's ImageNet training
 
 
 def padded(x: Tensor, kernel: int, stride: int) -> Tensor:
-    """As TensorFlow pads, where these weights come from: with stride 2 one less before than after."""
-    before = (kernel - stride) // 2 if stride > 1 else kernel // 2
-    after = kernel - stride - before if stride > 1 else kernel // 2
+    """As TensorFlow pads, where these weights come from: of an odd number the larger half behind."""
+    before = (kernel - stride) // 2
+    after = kernel - stride - before
     return F.pad(x, (before, after, before, after))
 
 
@@ -65,12 +65,19 @@ class Lite0(nn.Module):
         self.requires_grad_(False)
         self._blocks[self.still + 1 :].requires_grad_(True)
 
-    def forward(self, image: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
-        """Features of each of TAPS, finest first."""
-        features = []
-        learning = torch.is_grad_enabled()
+    def forward(self, image: Float[Tensor, "b 3 h w"], halved: tuple[float, float] | None = None) -> list[Tensor]:
+        """Features of each of TAPS, finest first. `halved` = (scale, shift): of scale * image + shift at half its size.
+
+        A mean of 2x2 pixels and a convolution of 3x3 are one of 6x6, which is faster than both.
+        """
+        features, learning, kernel = [], torch.is_grad_enabled(), self._conv_stem.weight
         with torch.no_grad():
-            x = F.relu6(self._bn0(self._conv_stem(padded(image, 3, 2))))
+            if halved is None:
+                x = F.conv2d(padded(image, 3, 2), kernel, stride=2)
+            else:
+                wide = kernel.repeat_interleave(2, 2).repeat_interleave(2, 3) * (halved[0] / 4)
+                x = F.conv2d(F.pad(image, (0, 2, 0, 2)), wide, halved[1] * kernel.sum((1, 2, 3)), stride=4)
+            x = F.relu6(self._bn0(x))
         for k, block in enumerate(self._blocks):
             with torch.set_grad_enabled(learning and k > self.still):
                 x = block(x)

@@ -119,8 +119,8 @@ class PerceptionNetwork(nn.Module):
 
     def trunk(self, image: Float[Tensor, "b 3 h w"], bias: Float[Tensor, "b c"]) -> tuple[Tensor, Tensor, Tensor]:
         """Scene logits (B, 13, 64, 128), features at 1/8 (B, C, 32, 64) and at 1/32 (B, D, 8, 16): where the time goes."""
-        half = F.avg_pool2d(image, 2) * (PIXEL_STD / lite0.STD) + (PIXEL_MEAN - lite0.MEAN) / lite0.STD
-        c8, c16, c32, c64 = (add(features) for add, features in zip(self.added, self.context(half), strict=True))
+        seen = self.context(image, halved=(PIXEL_STD / lite0.STD, (PIXEL_MEAN - lite0.MEAN) / lite0.STD))
+        c8, c16, c32, c64 = (add(features) for add, features in zip(self.added, seen, strict=True))
         x4 = self.stem(image)
         x8 = self.stage8(x4)
         x16 = self.stage16[1:](self.stage16[0](x8) + c16)

@@ -8,7 +8,6 @@ Run: python -m nanopilot.train.quantise --weights out/perception/perception.onnx
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,13 +17,14 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from nanopilot.perception import heads
 from nanopilot.perception.labels import Frames
 from nanopilot.train.frames import CACHE
 from nanopilot.train.perception import halve
 
-TRUNK = ("context", "added", "stem", "stage8", "stage16", "down32", "stage32", "fuse")  # layers whose convolutions are made int8
+TRUNK = ("context", "added", "stem", "stage8", "stage16", "down32", "stage32", "fuse", "scene.0")  # layers whose convolutions are made int8
 
 
 @dataclass(frozen=True)
@@ -70,16 +70,16 @@ def main(config: QuantiseConfig) -> None:
     widen(model)
     frames = Frames(config.frames)
     chosen = np.random.default_rng(config.seed).choice(len(frames), min(config.count, len(frames)), replace=False)
-    trunk = [n.name for n in model.graph.node if n.op_type == "Conv" and any(f"/{layer}/" in n.name for layer in TRUNK)]
     with tempfile.TemporaryDirectory() as folder:
         wide, small = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
         onnx.save(model, str(wide))
-        logging.disable(logging.WARNING)  # it recommends a preparation that changes nothing here
+        quant_pre_process(str(wide), str(wide), skip_symbolic_shape=True)  # constants worked out, batch normalisation within convolutions
+        nodes = onnx.load(str(wide)).graph.node
+        trunk = [n.name for n in nodes if n.op_type == "Conv" and any(f"/{layer}{end}" in n.name for layer in TRUNK for end in "/.")]
         quantize_static(
             str(wide), str(small), Calibration(frames, chosen), quant_format=QuantFormat.QDQ, op_types_to_quantize=["Conv"],
             nodes_to_quantize=trunk, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, per_channel=True, reduce_range=True,
         )  # fmt: skip
-        logging.disable(logging.NOTSET)
         model = onnx.load(str(small))
     halve(model)
     del model.metadata_props[:]
