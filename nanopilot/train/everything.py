@@ -27,8 +27,8 @@ class EverythingConfig:
     maps: int = 480
     towns: int = 100
     tune_maps: int = 10
-    steps: int = 14000
-    final_steps: int = 2500
+    steps: int = 10500
+    final_steps: int = 1800
     real: float = 0.45  # share of real pictures in a batch, where there are any
     seed: int = 0
     data: Path = perception.DATA

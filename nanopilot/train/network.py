@@ -14,7 +14,6 @@ can hold on to what it saw before, as a filter does, and learns from wrong expec
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import log
 
 import torch
 import torch.nn.functional as F
@@ -184,7 +183,7 @@ class Exported(nn.Module):
         A scene cell whose likeliest class is less likely than SURE is "not sure".
         """
         out = self.network((image.permute(0, 3, 1, 2).float() - PIXEL_MEAN) / PIXEL_STD, route, memory)
-        sure = out["scene"].amax(1) - out["scene"].logsumexp(1) > log(SURE)
+        sure = out["scene"].softmax(1).amax(1) > SURE
         heat = out["heat"].sigmoid()
         heat = heat * (heat == F.max_pool2d(heat, 3, 1, 1)).float()
         return (
