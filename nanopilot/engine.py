@@ -27,9 +27,11 @@ class Engine:
             "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32",
             "ENABLE_CPU_PINNING": False,  # or every process would want the same core
         }  # fmt: skip
+        self.shape = openvino.PartialShape
         model = self._read()
         about = model.get_rt_info()
         self.about = {key: value.astype(str) for key, value in about["framework"].items()} if "framework" in about else {}
+        self.takes = {port.any_name: port.partial_shape for port in model.inputs}
         self.outputs = [port.any_name for port in model.outputs]
         self.requests = {} if fixed else {(): self.core.compile_model(model, "CPU", self.options).create_infer_request()}
 
@@ -41,13 +43,13 @@ class Engine:
 
     def __call__(self, inputs: dict[str, Array]) -> dict[str, Array]:
         """Raises ValueError for inputs of a shape the network can't take."""
+        for name, value in inputs.items():
+            if not self.takes[name].compatible(self.shape(list(value.shape))):
+                raise ValueError(f"{self.path.name} can't take {name} of shape {value.shape}, only {self.takes[name]}")
         shapes = tuple((name, *value.shape) for name, value in inputs.items()) if self.fixed else ()
-        try:
-            if shapes not in self.requests:
-                model = self._read()
-                model.reshape({name: list(value.shape) for name, value in inputs.items()})
-                self.requests[shapes] = self.core.compile_model(model, "CPU", self.options).create_infer_request()
-            results = self.requests[shapes].infer(inputs)
-        except RuntimeError as error:
-            raise ValueError(f"{self.path.name} can't take {shapes or [v.shape for v in inputs.values()]}: {error}") from error
+        if shapes not in self.requests:
+            model = self._read()
+            model.reshape({name: list(value.shape) for name, value in inputs.items()})
+            self.requests[shapes] = self.core.compile_model(model, "CPU", self.options).create_infer_request()
+        results = self.requests[shapes].infer(inputs)
         return dict(zip(self.outputs, results.values(), strict=True))

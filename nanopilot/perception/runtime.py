@@ -30,7 +30,7 @@ Array = np.ndarray
 WEIGHTS = Path(__file__).parent / "weights" / "perception.onnx"
 SMALLEST = 64  # px of either side: less holds no road to see
 WIDE = 1.9  # picture widths in focal lengths (87 degrees) from which the model camera's own view is well filled
-CELL, NARROWEST, WIDEST = 32, 128, 768  # px: the network's coarsest cell, and the widths it is run at
+CELL, NARROWEST, WIDEST = 64, 128, 768  # px: the coarsest cell, and the widths the network is run at
 
 
 class WeightsError(RuntimeError):

@@ -1,6 +1,6 @@
 """The perception network in torch: one picture, a coarse route line and the path expected from earlier frames in, all heads out.
 
-A picture is 256 px high, and 512 wide in training; in use any multiple of 32.
+A picture is 256 px high, and 512 wide in training; in use any multiple of 64.
 Two trunks, as BiSeNet has them (Yu et al. 2018). One sees the picture at half its size and stays as ImageNet left it (train.lite0): what
 things are. The other is small, residual (He et al. 2016), of dense 3x3 convolutions only (fast in training and inference on a CPU), and
 learns from nothing at full size: where they are. The first's features are added to the second's where both are equally fine, then a

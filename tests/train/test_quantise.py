@@ -8,6 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
+from nanopilot.engine import Engine  # noqa: E402
 from nanopilot.messages import PATH_ARC  # noqa: E402
 from nanopilot.perception import Network, heads  # noqa: E402
 from nanopilot.perception.labels import HEADS, MAX_OBJECTS, OBJECT_FIELDS, Label, ShardWriter  # noqa: E402
@@ -53,7 +54,8 @@ def test_int8_says_what_float_said_and_keeps_its_name(tmp_path: Path) -> None:
 
     weights = {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(str(tmp_path / "int8.onnx")).graph.initializer}
     int8 = [w for w in weights.values() if w.dtype == np.int8 and w.ndim == 4]
-    assert len(int8) == 1 + 3 + 3 + 1 + 2 + 1  # stem, stages at 1/8 and 1/16, down to 1/32, the block there, fuse
+    own = 1 + 3 + 3 + 1 + 2 + 3 + 1  # stem, stages at 1/8 and 1/16, down to 1/32, the block there, the pyramid's three and fuse
+    assert len(int8) == own + 48 + 4 + 1 + 3  # ImageNet's trunk and its four bridges, the objects' hidden layer, three of the scene
     assert all(np.abs(w.astype(int)).max() <= 64 for w in int8)  # 7 bits
 
 
@@ -61,3 +63,25 @@ def test_without_frames_it_says_how_to_draw_some(tmp_path: Path) -> None:
     export(PerceptionNetwork(SMALL).eval(), tmp_path / "float.onnx", {})
     with pytest.raises(FileNotFoundError, match="draw some with"):
         quantise.main(quantise.QuantiseConfig(tmp_path / "float.onnx", tmp_path / "int8.onnx", tmp_path / "none"))
+
+
+def test_pads_go_into_convolutions_and_change_nothing(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+
+    class Padded(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = torch.nn.Conv2d(2, 3, 3, stride=2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.conv(torch.nn.functional.pad(x, (0, 1, 0, 2)))
+
+    x = torch.randn(1, 2, 8, 8)
+    torch.onnx.export(Padded(), (x,), str(tmp_path / "a.onnx"), dynamo=False, opset_version=17, input_names=["x"])
+    quantise.quant_pre_process(str(tmp_path / "a.onnx"), str(tmp_path / "b.onnx"), skip_symbolic_shape=True)
+    model = onnx.load(str(tmp_path / "b.onnx"))
+    quantise.fold_pads(model)
+    onnx.save(model, str(tmp_path / "c.onnx"))
+    assert [n.op_type for n in model.graph.node] == ["Conv"]
+    before, after = (Engine(tmp_path / name)({"x": x.numpy()}) for name in ("a.onnx", "c.onnx"))
+    np.testing.assert_allclose(*(next(iter(said.values())) for said in (before, after)), atol=1e-6)
