@@ -29,6 +29,7 @@ from nanopilot.geometry import MODEL_HEIGHT, MODEL_WIDTH, model_camera
 from nanopilot.messages import CameraModel, Frame
 from nanopilot.perception import Network, datasets, heads
 from nanopilot.perception.decode import decode
+from nanopilot.perception.roadside import read_roadside
 from nanopilot.perception.runtime import canonical, to_model
 from nanopilot.perception.signals import Reader
 
@@ -69,7 +70,7 @@ class Ours:
     """The steps of Network.perceive, each timed."""
 
     def __init__(self) -> None:
-        self.network, self.parts = Network(), {"warp": [], "network": [], "decode": []}
+        self.network, self.parts = Network(), {"warp": [], "network": [], "decode": [], "roadside": []}
         self.route, self.memory = heads.route_vector(None), heads.memory_vector(None)
 
     def __call__(self, image: np.ndarray, camera: CameraModel) -> None:
@@ -79,8 +80,10 @@ class Ours:
         t1 = time.perf_counter()
         outputs = self.network.infer(small, self.route, self.memory)
         t2 = time.perf_counter()
-        decode(outputs, 0.0, seen, camera.name, self.network.config)
-        for name, seconds in zip(self.parts, (t1 - t0, t2 - t1, time.perf_counter() - t2), strict=True):
+        percept = decode(outputs, 0.0, seen, camera.name, self.network.config, small)
+        t3 = time.perf_counter()
+        read_roadside(percept.scene, image, camera, seen, self.network.reader)
+        for name, seconds in zip(self.parts, (t1 - t0, t2 - t1, t3 - t2, time.perf_counter() - t3), strict=True):
             self.parts[name].append(1e3 * seconds)
 
 
@@ -94,6 +97,9 @@ def peers() -> dict[str, Callable[[np.ndarray, CameraModel], object]]:
         print(f"ours alone: {error}")
         return {}
     out: dict[str, Callable[[np.ndarray, CameraModel], object]] = {"twinlitenet": lambda image, _: teachers.twinlitenet(image)}
+    engine = Engine(DATA / "teachers/twinlitenet_360x640.onnx", fixed=True)  # its network alone, in the engine that runs ours
+    picture = {next(iter(engine.takes)): np.zeros((1, 3, 360, 640), np.float32)}
+    out["twinlitenet_openvino"] = lambda image, _: engine(picture)
     for name, detect in teachers.detectors.items():
         out[name] = lambda image, _, detect=detect: tiled(detect, image)
 
@@ -139,7 +145,7 @@ def compare(bench: Bench) -> dict[str, float]:
     middle = {name: float(np.median(v)) for name, v in times.items()}
     for name, values in times.items():
         ratio = middle[name] / middle["ours"]
-        print(f"{name:14s} p50 {middle[name]:7.1f}  p99 {np.percentile(values, 99):7.1f}  {ratio:5.1f} times ours")
+        print(f"{name:20s} p50 {middle[name]:7.1f}  p99 {np.percentile(values, 99):7.1f}  {ratio:5.1f} times ours")
     parts = {name: float(np.median(values[WARM_UP:])) for name, values in ours.parts.items()}
     memory = peak_memory(frames)
     print("ours: " + ", ".join(f"{name} {value:.1f}" for name, value in parts.items()) + f" ms; peak memory {memory:.0f} MB")

@@ -111,6 +111,8 @@ def objects(heat: Float32[Array, "3 h w"], box: Float32[Array, "11 h w"], camera
     zoom = camera.fx / MODEL_FOCAL  # what a longer lens shows as large as the model camera is so much farther away
     for k, kind in enumerate(heads.KINDS):
         row, column = np.nonzero(heat[k] > config.score)
+        if not len(row):
+            continue
         order = np.argsort(-heat[k, row, column])
         row, column = row[order], column[order]
         raw = box[:, row, column]
@@ -174,18 +176,17 @@ def road_edges(scene: UInt8[Array, "h w"], camera: CameraModel, config: Config) 
     for row in range(len(scene) - 1, -1, -1):
         if not np.isfinite(depth[row]) or not drivable[row, middle]:
             break  # the horizon, or something stands before us
-        blocked = np.flatnonzero(~drivable[row])
-        k = int(np.searchsorted(blocked, middle))
-        low = int(blocked[k - 1]) + 1 if k else 0
-        high = int(blocked[k]) - 1 if k < len(blocked) else last
+        cells = drivable[row].tobytes()  # searched as text: several times faster than as an array
+        low = cells.rfind(b"\0", 0, middle) + 1
+        high = end - 1 if (end := cells.find(b"\0", middle)) >= 0 else last
         if low > 0:
             found[-1].append((low, row))
         if high < last:
             found[1].append((high, row))
         middle = (low + high) // 2
     edges = []
-    for side, cells in found.items():
-        border = np.array(cells, float).reshape(-1, 2) + ((side + 1) / 2, 0.5)  # in cells: the outer side of the last drivable one
+    for side, ends in found.items():
+        border = np.array(ends, float).reshape(-1, 2) + ((side + 1) / 2, 0.5)  # in cells: the outer side of the last drivable one
         pixels = heads.SCENE_STRIDE * border - 0.5
         points = road_from_image(camera, pixels) if len(pixels) else pixels
         keep = np.isfinite(points).all(1) & (points[:, 0] - camera.x > config.edge_near) & (points[:, 0] < config.roof)

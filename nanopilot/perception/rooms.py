@@ -1,4 +1,4 @@
-"""The humanoid's eyes: a head-camera picture -> Percept of a room, on one CPU core with ONNX Runtime.
+"""The humanoid's eyes: a head-camera picture -> Percept of a room, on one CPU core.
 
 In: a Frame, and the head camera as it stood then (from joint encoders and IMU: `world.walker` passes it on as what it expects).
 Out: a Percept: class per cell, how far the floor is free at each bearing, people as detections. The network segments; metres come

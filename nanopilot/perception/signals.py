@@ -1,6 +1,6 @@
 """What a cut-out of a traffic sign or a traffic light says: one of GTSRB's 43 signs, or the light's state.
 
-In: crops, any size, RGB. Out: a `Reading` each. A small convolutional network of our own (nanopilot.train.signals) in ONNX Runtime; one
+In: crops, any size, RGB. Out: a `Reading` each. A small convolutional network of our own (nanopilot.train.signals); one
 pass answers both questions, and who asks knows which of the two it cut out. Below `sure` it says nothing rather than guess.
 Source of the classes: Stallkamp et al. 2012 (GTSRB). It finds no signs: perception.roadside does.
 """
@@ -60,7 +60,7 @@ class Reader:
         path = Path(weights or WEIGHTS)
         if not path.is_file():
             raise FileNotFoundError(f"no weights at {path}: train them with `nanopilot train signals`, or name a file")
-        self.engine = Engine(path)
+        self.engine = Engine(path, coarse=True)
         version = self.engine.about.get("nanopilot_signals")
         if version != VERSION:
             raise ValueError(f"{path} is of version {version or 'unknown'}, this program needs {VERSION}")
