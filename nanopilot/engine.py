@@ -8,6 +8,7 @@ Numbers are float32 also where the CPU has bfloat16, in which metres at 40 m com
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +34,7 @@ class Engine:
         self.about = {key: value.astype(str) for key, value in about["framework"].items()} if "framework" in about else {}
         self.takes = {port.any_name: port.partial_shape for port in model.inputs}
         self.outputs = [port.any_name for port in model.outputs]
-        self.requests = {} if fixed else {(): self.core.compile_model(model, "CPU", self.options).create_infer_request()}
+        self.requests: dict[tuple, Any] = {} if fixed else {(): self.core.compile_model(model, "CPU", self.options).create_infer_request()}
 
     def _read(self):  # type: ignore[no-untyped-def]  # openvino's types are not told
         try:

@@ -61,7 +61,7 @@ def test_what_is_too_small_or_unread_is_not_told() -> None:
 def test_no_more_patches_are_read_than_allowed() -> None:
     scene = np.full((64, 128), SceneClass.SKY, np.uint8)
     for k in range(10):
-        scene[10:16, 12 * k : 12 * k + 6] = SceneClass.SIGN
+        scene[10:16, 12 * k + 9 : 12 * k + 15] = SceneClass.SIGN
     reader = Fixed(Reading(None, 0.0, None, 0.0))
     read_roadside(scene, np.zeros((720, 1280, 3), np.uint8), CAMERA, SEEN, reader, RoadsideConfig(most=2))
     assert len(reader.crops) == 2
