@@ -21,7 +21,7 @@ Array = np.ndarray
 
 WEIGHTS = Path(__file__).parent / "weights" / "rooms.onnx"
 VERSION = "1"
-WIDTH, HEIGHT, STRIDE = 96, 72, 2  # px the network sees; a cell of its answer
+WIDTH, HEIGHT, STRIDE = 192, 144, 2  # px the network sees; a cell of its answer
 BEARINGS = np.linspace(-0.9, 0.9, 91)  # rad, left positive, from below the camera
 RANGES = np.arange(0.35, 5.01, 0.05)  # m from below the camera
 FAR = float(RANGES[-1])  # free that far: nothing was met

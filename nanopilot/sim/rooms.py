@@ -4,7 +4,7 @@ In: a seed and how full the room is. Out: what to add to a MuJoCo spec, where th
 Every look is drawn at random (procedural textures, colours, lights), so that a network can't learn colours; seeds below 100 000
 furnish evaluated rooms, training takes others. A geom's name begins with its class, which is how truth and contacts are told.
 People are rigid figures of capsules that glide to and fro on straight lines, and wait while the robot is close ahead of
-them, as people do. Tables are solid down to the floor. It has no ceiling, no stairs, no glass.
+them, as people do. What tables and boxes look like stands in `parcels`. It has no ceiling, no stairs, no glass.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from nanopilot.messages import RoomClass
+from nanopilot.sim import parcels
 from nanopilot.sim.humanoid import require
 
 Array = np.ndarray
@@ -41,6 +42,7 @@ class RoomConfig:
     people: int = 2
     gap: float = 1.5  # between centres of things: a way of 0.9 m at least
     clear: float = 1.2  # around start and goal
+    fetch: bool = False  # three tables, two parcels, and `things` others; the goal is unused
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ class Room:
     things: list[tuple[str, float, float, float]]  # class, x, y, radius
     walkers: list[Walker]
     gone: list[float] = field(default_factory=list)  # m each walker has walked
+    tables: list[parcels.Table] = field(default_factory=list)
+    boxes: list[parcels.Parcel] = field(default_factory=list)  # free to be moved
 
     def furnish(self, spec: Any) -> None:
         """Add everything to the spec; the same room always looks the same."""
@@ -85,6 +89,10 @@ class Room:
             self._box(world, f"wall{k}", x, y, height / 2, (w, d, height / 2), 0.0, material)
         for k, (kind, x, y, radius) in enumerate(self.things):
             self._thing(world, rng, paint, f"{kind}{k}", kind, x, y, radius)
+        for table in self.tables:
+            parcels.table(world, paint, table)
+        for box in self.boxes:
+            parcels.parcel(world, paint, box, free=True)
         for k in range(len(self.walkers)):
             self._person(spec, rng, paint, k)
         self._rugs_and_posters(world, rng, paint, height)
@@ -99,13 +107,13 @@ class Room:
         yaw = rng.uniform(0, np.pi)
         if kind == "table":
             side, height = radius / np.sqrt(2), rng.uniform(0.6, 0.85)
-            self._box(world, name, x, y, height / 2, (side, side * rng.uniform(0.6, 1.0), height / 2), yaw, paint.material())
+            half = (side * rng.uniform(0.6, 1.0), side)
+            parcels.table(world, paint, parcels.Table(name, x, y, yaw, half, height, parcels.any_colour(rng)))
             if rng.random() < 0.6:
-                size = rng.uniform(0.07, 0.14, 3)
-                self._box(world, f"box_on_{name}", x, y, height + size[2], tuple(size), yaw, paint.material())
+                size = tuple(rng.uniform(0.07, 0.14, 3))
+                parcels.parcel(world, paint, parcels.Parcel(f"box_on_{name}", x, y, height, yaw, size, parcels.any_colour(rng)))
         elif kind == "box":
-            size = rng.uniform(0.1, 0.24, 3)
-            self._box(world, name, x, y, size[2], tuple(size), yaw, paint.material())
+            parcels.parcel(world, paint, parcels.Parcel(name, x, y, 0.0, yaw, tuple(rng.uniform(0.1, 0.24, 3)), parcels.any_colour(rng)))
         else:
             height = rng.uniform(0.4, 2.0)
             if rng.random() < 0.5:
@@ -181,6 +189,9 @@ class Room:
 
 def room(config: RoomConfig = RoomConfig()) -> Room:
     """Place goal, things and people for a seed. Raises ValueError where they don't fit."""
+    if config.fetch:
+        laid = parcels.lay(config.seed, config.length, config.width, config.things)
+        return Room(config, (0.0, 0.0), laid.things, [], [], laid.tables, laid.boxes)
     rng = np.random.default_rng([config.seed, 0])
     (x0, x1), (y0, y1) = config.length, config.width
     goal = (float(rng.uniform(x1 - 2.8, x1 - 1.2)), float(rng.uniform(y0 + 1.0, y1 - 1.0)))
@@ -236,6 +247,13 @@ class Painter:
         repeat = float(rng.uniform(0.4, 3.0))
         material = self.spec.add_material(name=name, texrepeat=[repeat, repeat], texuniform=True, **shine)
         material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = name
+        return name
+
+    def plain(self, colour: parcels.Colour) -> str:
+        """A new material of one colour."""
+        name = f"paint{self.count}"
+        self.count += 1
+        self.spec.add_material(name=name, rgba=[*np.clip(colour, 0.0, 1.0), 1], specular=0.1, shininess=0.2)
         return name
 
     def skin(self) -> str:

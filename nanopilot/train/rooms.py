@@ -22,6 +22,7 @@ import tyro
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from nanopilot.bodies.arms import Arms
 from nanopilot.messages import RoomClass
 from nanopilot.perception.rooms import HEIGHT, STRIDE, VERSION, WIDTH
 from nanopilot.sim import humanoid, rooms
@@ -31,7 +32,8 @@ Array = np.ndarray
 
 TRAIN_SEEDS, TEST_SEEDS = 100_000, 200_000  # the first room of each; evaluated rooms have smaller seeds
 WARM_UP = 100  # steps of a rising rate
-FINER = 2  # times the network's resolution at which frames are kept, for a larger network another day
+LOOK = 2  # of rooms and robot in kept frames: another number, and they are drawn anew
+POSES = 6  # of the arms in a room
 WEIGHTS = np.array([0.5, 1.0, 1.0, 2.0, 2.0, 2.0, 1.0], np.float32)  # of the classes in the loss, guess: rare ones more
 
 
@@ -40,7 +42,7 @@ class TrainConfig:
     out: Path = Path("~/.cache/nanopilot/rooms").expanduser()
     rooms: int = 150
     test_rooms: int = 15
-    views: int = 30
+    views: int = 24
     steps: int = 1500
     batch: int = 16
     rate: float = 3e-3
@@ -54,28 +56,48 @@ class TrainConfig:
 
 
 def draw(seed: int, views: int) -> tuple[UInt8[Array, "n h w 3"], UInt8[Array, "n h2 w2"]]:
-    """Pictures and labels of one random room: robot, joints, head and people anywhere."""
+    """Pictures and labels of one random room: robot, joints, head, palms, a parcel in them, and people anywhere."""
     mujoco = humanoid.require()
     rng = np.random.default_rng([seed, 2])
     long, wide = rng.uniform(5, 11), rng.uniform(2.2, 4.2)
-    # fuller and of more sizes than the rooms that are walked
-    config = rooms.RoomConfig(seed, (-2.0, long - 2.0), (-wide, wide), int(rng.integers(2, 10)), 0, gap=1.1, clear=0.0)
+    if rng.random() < 0.6:
+        config = rooms.RoomConfig(seed, (-2.0, min(long, 7.0) - 1.5), (-wide, wide), int(rng.integers(2, 6)), 0, fetch=True)
+    else:  # fuller and of more sizes than the rooms that are walked
+        config = rooms.RoomConfig(seed, (-2.0, long - 2.0), (-wide, wide), int(rng.integers(2, 10)), 0, gap=1.1, clear=0.0)
     try:
         room = rooms.room(config)
     except ValueError:
         return draw(seed + 50_000, views)
-    room.walkers = [rooms.Walker((0, 0), (1, 1), 0.0)] * int(rng.integers(0, 5))
-    built = humanoid.build(room.furnish, humanoid.Gait(), humanoid.CAMERA_PITCH + rng.uniform(-0.1, 0.1))
+    room.walkers = [rooms.Walker((0, 0), (1, 1), 0.0)] * int(rng.integers(0, 4))
+    gait = humanoid.Gait()
+    built = humanoid.build(room.furnish, gait, humanoid.CAMERA_PITCH + rng.uniform(-0.1, 0.1), hands=True)
+    reaches = [_reach(Arms(built, gait), rng) for _ in range(POSES)]
     data, renderer = built.standing(), mujoco.Renderer(built.model, humanoid.CAMERA_HEIGHT, humanoid.CAMERA_WIDTH)
     images, labels = [], []
     while len(images) < views:
         at = np.array([rng.uniform(config.length[0] + 0.4, config.length[1] - 0.4), rng.uniform(-wide + 0.4, wide - 0.4)])
+        yaw = rng.uniform(-np.pi, np.pi)
+        if room.tables and rng.random() < 0.6:  # before a table, looking at it
+            table = room.tables[rng.integers(len(room.tables))]
+            out, along, turn = table.half[0] + rng.uniform(0.25, 1.8), rng.uniform(-0.4, 0.4), table.yaw
+            at = np.array([table.x, table.y]) + out * np.array([np.cos(turn), np.sin(turn)]) + along * np.array([-np.sin(turn), np.cos(turn)])
+            yaw = turn + np.pi + rng.normal(0, 0.3)
         if any(np.hypot(*(at - (x, y))) < r + 0.3 for _, x, y, r in room.things):
             continue
-        yaw = rng.uniform(-np.pi, np.pi)
+        mujoco.mj_resetData(built.model, data)  # parcels back to their tables
         data.qpos[:3] = *at, humanoid.PELVIS_HEIGHT + rng.normal(0, 0.02)
         mujoco.mju_euler2Quat(data.qpos[3:7], np.array([yaw, rng.normal(0, 0.04), rng.normal(0, 0.04)]), "zyx")
         data.qpos[built.q] = humanoid.STAND + rng.normal(0, 0.15, 29)
+        kind = rng.random()
+        if kind < 0.5:
+            middle, gap, angles = reaches[rng.integers(POSES)]
+            data.qpos[built.q[humanoid.ARMS]] = angles + rng.normal(0, 0.03, 14)
+            if room.boxes and gap < 0.15:  # carried
+                box = built.model.body(room.boxes[1].name).jntadr[0]
+                place = built.model.jnt_qposadr[box]
+                turned = np.array([[np.cos(yaw), -np.sin(yaw)], [np.sin(yaw), np.cos(yaw)]])
+                data.qpos[place : place + 3] = *(at + turned @ middle[:2]), data.qpos[2] + middle[2]
+                data.qpos[place + 3 : place + 7] = np.cos(yaw / 2), 0, 0, np.sin(yaw / 2)
         for k in range(len(room.walkers)):
             away, bearing = rng.uniform(0.7, 5.5), yaw + rng.uniform(-1.0, 1.0)
             data.mocap_pos[k] = *(at + away * np.array([np.cos(bearing), np.sin(bearing)])), 0.0
@@ -86,10 +108,20 @@ def draw(seed: int, views: int) -> tuple[UInt8[Array, "n h w 3"], UInt8[Array, "
         renderer.enable_segmentation_rendering()
         label = rooms.classes(humanoid.render(renderer, data, humanoid.CAMERA), built.model)
         renderer.disable_segmentation_rendering()
-        images.append(cv2.resize(image, (FINER * WIDTH, FINER * HEIGHT), interpolation=cv2.INTER_AREA))
-        labels.append(cv2.resize(label, (FINER * WIDTH // STRIDE, FINER * HEIGHT // STRIDE), interpolation=cv2.INTER_NEAREST))
+        images.append(cv2.resize(image, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA))
+        w, h = WIDTH // STRIDE, HEIGHT // STRIDE
+        u, v = (((np.arange(n) + 0.5) / n * full).astype(int) for n, full in ((w, label.shape[1]), (h, label.shape[0])))  # cells' middles
+        labels.append(label[np.ix_(v, u)])
     renderer.close()
     return np.stack(images), np.stack(labels)
+
+
+def _reach(arms: Arms, rng: np.random.Generator) -> tuple[Float[Array, "3"], float, Float[Array, "14"]]:
+    """Palms somewhere before the body: their middle (pelvis frame), half their distance, and the arms' angles."""
+    middle = np.array([rng.uniform(0.26, 0.4), rng.normal(0, 0.02), rng.uniform(-0.08, 0.25)])
+    gap = float(rng.choice([rng.uniform(0.11, 0.14), 0.24]))
+    side = np.array([0.0, gap, 0.0])
+    return middle, gap, arms.solve(humanoid.STAND.copy(), np.stack([middle + side, middle - side]), np.eye(3), 25).copy()
 
 
 def load(first: int, count: int, config: TrainConfig) -> tuple[Array, Array]:
@@ -97,7 +129,7 @@ def load(first: int, count: int, config: TrainConfig) -> tuple[Array, Array]:
     config.out.mkdir(parents=True, exist_ok=True)
     parts = []
     for seed in range(first, first + count):
-        path = config.out / f"{seed}-{config.views}.npz"
+        path = config.out / f"{seed}-{config.views}-{LOOK}.npz"
         if not path.exists():
             images, labels = draw(seed, config.views)
             part = path.with_suffix(".part.npz")
@@ -105,10 +137,7 @@ def load(first: int, count: int, config: TrainConfig) -> tuple[Array, Array]:
             part.replace(path)
             print(f"drew {path.name}", flush=True)
         with np.load(path) as kept:
-            blocks = kept["images"].reshape(-1, HEIGHT, FINER, WIDTH, FINER, 3)
-            parts.append(
-                (blocks.mean((2, 4), dtype=np.float32).astype(np.uint8), kept["labels"][:, 1::FINER, 1::FINER])
-            )  # the cell's middle
+            parts.append((kept["images"], kept["labels"]))
     return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
 
 
