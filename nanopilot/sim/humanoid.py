@@ -113,6 +113,7 @@ class Built:
     q: Array
     v: Array
     motor: Array
+    hands: bool = False
 
     def standing(self) -> Any:
         """MjData of the robot standing at the origin."""
@@ -154,7 +155,7 @@ def build(furnish: Callable[[Any], None], gait: Gait, camera_pitch: float = CAME
     motors = {int(model.actuator_trnid[i, 0]): i for i in range(model.nu)}
     joints = [model.joint(name) for name in gait.joints]
     q, v = np.array([j.qposadr[0] for j in joints]), np.array([j.dofadr[0] for j in joints])
-    return Built(model, q, v, np.array([motors[j.id] for j in joints]))
+    return Built(model, q, v, np.array([motors[j.id] for j in joints]), hands)
 
 
 def _hands(spec: Any, gait: Gait) -> None:

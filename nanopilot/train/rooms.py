@@ -2,7 +2,7 @@
 
 In: nothing but seeds; frames are drawn once into a cache folder. Out: rooms.onnx (a picture in, class probabilities out) and a line
 of figures on rooms never trained on. The network is a small relative of the car's (`train.network`'s blocks): a residual trunk to
-1/16, a feature pyramid back to 1/2. It learns segmentation only; metres come from the camera's geometry, not from the network.
+1/16, a feature pyramid back to 1/2, learnt on pieces of pictures and used on whole ones. It learns segmentation only; metres come from the camera's geometry, not from the network.
 A stopped run goes on from its last checkpoint.
 """
 
@@ -33,6 +33,8 @@ Array = np.ndarray
 TRAIN_SEEDS, TEST_SEEDS = 100_000, 200_000  # the first room of each; evaluated rooms have smaller seeds
 WARM_UP = 100  # steps of a rising rate
 LOOK = 2  # of rooms and robot in kept frames: another number, and they are drawn anew
+CROP = (96, 80)  # px of the pieces that are learnt from: the network has no fixed size
+RARE = (RoomClass.BOX, RoomClass.TABLE, RoomClass.PERSON)
 POSES = 6  # of the arms in a room
 WEIGHTS = np.array([0.5, 1.0, 1.0, 2.0, 2.0, 2.0, 1.0], np.float32)  # of the classes in the loss, guess: rare ones more
 
@@ -43,11 +45,12 @@ class TrainConfig:
     rooms: int = 150
     test_rooms: int = 15
     views: int = 24
-    steps: int = 1500
+    steps: int = 3000
     batch: int = 16
     rate: float = 3e-3
     seed: int = 0
     bfloat16: bool = False
+    begin: Path | None = None  # a checkpoint whose weights to begin with
     draw_only: bool = False
     every: int = 200  # steps between checkpoints
 
@@ -141,6 +144,23 @@ def load(first: int, count: int, config: TrainConfig) -> tuple[Array, Array]:
     return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
 
 
+def cut(images: Array, labels: Array, pick: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """The picked pictures, as pieces of CROP; half of them around something rare. Every fourth batch is whole pictures, fewer of them."""
+    if rng.random() < 0.25:
+        whole = pick[: max(1, len(pick) * CROP[0] * CROP[1] // (WIDTH * HEIGHT))]
+        return images[whole], labels[whole]
+    w, h = CROP[0] // STRIDE, CROP[1] // STRIDE
+    pieces = []
+    for k in pick:
+        label = labels[k]
+        rare = np.argwhere(np.isin(label, RARE)) if rng.random() < 0.5 else ()
+        v, u = rare[rng.integers(len(rare))] if len(rare) else (rng.integers(label.shape[0]), rng.integers(label.shape[1]))
+        v, u = np.clip(v - rng.integers(h), 0, label.shape[0] - h), np.clip(u - rng.integers(w), 0, label.shape[1] - w)
+        piece = images[k, STRIDE * v : STRIDE * v + CROP[1], STRIDE * u : STRIDE * u + CROP[0]]
+        pieces.append((piece, label[v : v + h, u : u + w]))
+    return np.stack([p[0] for p in pieces]), np.stack([p[1] for p in pieces])
+
+
 def augment(images: UInt8[Array, "b h w 3"], labels: Array, rng: np.random.Generator) -> tuple[Array, Array]:
     """Mirrored, brighter or darker, of other colours, with noise and a little blur, as cameras differ."""
     images, labels = images.astype(np.float32), labels.copy()
@@ -215,7 +235,9 @@ def train(config: TrainConfig) -> None:
     network = RoomNetwork().to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(network.parameters(), config.rate, weight_decay=1e-3)
     parts = ((network, "network"), (optimiser, "optimiser"))
-    kept, done, start = config.out / "checkpoint.pt", 0, perf_counter()
+    kept, done, start = config.out / f"checkpoint-{LOOK}.pt", 0, perf_counter()
+    if config.begin is not None and not kept.exists():
+        network.load_state_dict(torch.load(config.begin, weights_only=True)["network"])
     if kept.exists():
         state = torch.load(kept, weights_only=True)
         for part, name in parts:
@@ -227,7 +249,7 @@ def train(config: TrainConfig) -> None:
             group["lr"] = config.rate * min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + cos(pi * step / config.steps))
         rng = np.random.default_rng([config.seed, step])
         pick = rng.integers(0, len(images), config.batch)
-        image, label = augment(images[pick], labels[pick], rng)
+        image, label = augment(*cut(images, labels, pick, rng), rng)
         with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
             logits = network(normalise(torch.from_numpy(image)))
         loss = F.cross_entropy(logits.float(), torch.from_numpy(label).long(), weights, label_smoothing=0.02)
@@ -257,7 +279,7 @@ def export(network: RoomNetwork, config: TrainConfig, figures: dict[str, float],
     model = onnx.load(str(path))
     about = {
         "nanopilot_rooms": VERSION,
-        "train": json.dumps({**asdict(config), "out": "", "steps_done": steps}),
+        "train": json.dumps({**asdict(config), "out": "", "begin": str(config.begin or ""), "steps_done": steps}),
         "test_iou": json.dumps(figures),
     }
     onnx.helper.set_model_props(model, about)
