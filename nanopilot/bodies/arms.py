@@ -22,6 +22,8 @@ DAMPING = 1e-3  # m², of the least squares
 TURN_WEIGHT = 0.3  # m that a radian of wrong attitude counts for
 STEP = 0.15  # rad a joint may move in an iteration
 MARGIN = 0.02  # rad kept from a joint's stops
+READY = np.array([-0.15, 0.45, 0.23, 0.56, -0.30, 0.0, -0.38, -0.15, -0.45, -0.23, 0.56, 0.30, 0.0, 0.38])  # rad, palms up before the body
+EASE = 0.05  # share of the way there, an iteration
 DOWN = 0.3  # rad that fingers point down: wrists reach further so
 
 
@@ -48,7 +50,7 @@ class Arms:
         mujoco.mj_comPos(self.model, self.data)
 
     def solve(
-        self, q: Float[Array, "29"], targets: Float[Array, "2 3"], attitude: Float[Array, "3 3"], iterations: int = 4
+        self, q: Float[Array, "29"], targets: Float[Array, "2 3"], attitude: Float[Array, "3 3"], iterations: int = 2
     ) -> Float[Array, "14"]:
         """Angles for the palms at `targets` (pelvis frame); `attitude` turns level axes into the pelvis's."""
         mujoco, n = humanoid.require(), self.model.nv
@@ -66,7 +68,9 @@ class Arms:
                 rows += [place[:, self.v], TURN_WEIGHT * turn[:, self.v]]
                 errors += [target - self.data.site_xpos[site], TURN_WEIGHT * spin]
             jacobian, error = np.vstack(rows), np.concatenate(errors)  # (12, 14), (12,)
-            change = jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + DAMPING * np.eye(12), error)
+            inverse = jacobian.T @ np.linalg.inv(jacobian @ jacobian.T + DAMPING * np.eye(12))  # (14, 12)
+            homewards = EASE * (READY - self.angles)  # elbows, which the palms leave free, drift to no odd place
+            change = inverse @ error + homewards - inverse @ (jacobian @ homewards)
             self.angles = np.clip(self.angles + np.clip(change, -STEP, STEP), self.low + MARGIN, self.high - MARGIN)
         return self.angles
 

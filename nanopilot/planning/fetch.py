@@ -28,7 +28,7 @@ class Config:
     table: str = ""
     walk: walker.Config = field(default_factory=walker.Config)
     carry: walker.Config = field(default_factory=lambda: walker.Config(body=0.42, roomy=0.7))  # what is held sticks out
-    sure: float = 0.15  # weight of looks from which a thing is believed
+    sure: float = 0.1  # weight of looks from which a thing is believed
     before: float = 0.95  # m from the box to the pelvis where `go` ends
     aligned: float = 0.75  # m to it at which it is turned to and stepped aside
     looking: float = 0.15  # m before it stands there that it looks where the box is

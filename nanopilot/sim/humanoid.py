@@ -168,6 +168,7 @@ def _hands(spec: Any, gait: Gait) -> None:
         gain[0], bias[1], bias[2] = ARM_KP[k], -ARM_KP[k], -ARM_KD[k]
         motor.gainprm, motor.biasprm = gain, bias
     for side, sign in (("left", -1), ("right", 1)):
+        spec.add_exclude(bodyname1=f"{side}_elbow_link", bodyname2=f"{side}_wrist_pitch_link")  # their thinned hulls overlap: a wrist would jam
         wrist, (x, y, z) = spec.body(f"{side}_wrist_yaw_link"), PAD_AT
         wrist.add_geom(
             type=mujoco.mjtGeom.mjGEOM_BOX, size=list(PAD_HALF), pos=[x, sign * y, z], rgba=[0.15, 0.15, 0.15, 1],

@@ -43,7 +43,7 @@ class Config:
     fastest: float = 1.5  # m/s of a person
     forget: float = 3.0  # s unseen: beside us they are out of the picture
     same: tuple[float, float] = (0.4, 0.8)  # m within which a box, a table is the one known before
-    fade: float = 0.85  # of the weight of earlier looks, each look
+    fade: float = 0.95  # of the weight of earlier looks, each look
 
 
 @dataclass(frozen=True)
