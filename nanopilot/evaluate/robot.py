@@ -89,7 +89,7 @@ def body_config(c: RobotConfig) -> HumanoidConfig:
 def run(c: RobotConfig, log_path: Path | None = None, watch: Watch | None = None) -> dict[str, Any]:
     """One task until it is done, the robot falls, or the time is up. Raises ValueError where the extra is missing."""
     body = Humanoid(body_config(c))
-    perceive = _oracle(body) if c.oracle else eyes.RoomEyes().perceive
+    perceive = _oracle(body) if c.oracle else eyes.RoomEyes(eyes.FETCH_WEIGHTS if c.task == "fetch" else eyes.WEIGHTS).perceive
     if c.task == "fetch":
         stages, plans = replace(STAGES, planning=fetch), fetch.Config(body.room.boxes[0].called, body.room.tables[1].called)
     else:

@@ -21,8 +21,9 @@ from nanopilot.perception.things import held, things
 Array = np.ndarray
 
 WEIGHTS = Path(__file__).parent / "weights" / "rooms.onnx"
-VERSION = "2"
-WIDTH, HEIGHT, STRIDE = 192, 144, 2  # px the network sees; a cell of its answer
+VERSION = "1"
+FETCH_WEIGHTS = WEIGHTS.with_name("fetch.onnx")  # sees finer, and knows boxes and tables; learnt for a shorter time
+WIDTH, HEIGHT, STRIDE = 192, 144, 2  # px that training's networks see (the file says it: that of WEIGHTS sees 96x72); a cell of the answer
 BEARINGS = np.linspace(-0.9, 0.9, 91)  # rad, left positive, from below the camera
 RANGES = np.arange(0.35, 5.01, 0.05)  # m from below the camera
 FAR = float(RANGES[-1])  # free that far: nothing was met
@@ -46,6 +47,7 @@ class RoomEyes:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        _, self.height, self.width, _ = self.session.get_inputs()[0].shape
         version = self.session.get_modelmeta().custom_metadata_map.get("nanopilot_rooms")
         if version != VERSION:
             raise ValueError(f"{path} is of version {version or 'unknown'}, this program needs {VERSION}: train again")
@@ -57,7 +59,7 @@ class RoomEyes:
             raise ValueError(
                 f"camera {camera.name} gives {camera.width}x{camera.height}, this picture is {image.shape[1]}x{image.shape[0]}"
             )
-        small = cv2.resize(image, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
+        small = cv2.resize(image, (self.width, self.height), interpolation=cv2.INTER_AREA)
         return percept(self.session.run(None, {"image": small[None]})[0][0], small, frame.t, expected)
 
 

@@ -4,7 +4,7 @@ In: a seed and how full the room is. Out: what to add to a MuJoCo spec, where th
 Every look is drawn at random (procedural textures, colours, lights), so that a network can't learn colours; seeds below 100 000
 furnish evaluated rooms, training takes others. A geom's name begins with its class, which is how truth and contacts are told.
 People are rigid figures of capsules that glide to and fro on straight lines, and wait while the robot is close ahead of
-them, as people do. What tables and boxes look like stands in `parcels`. It has no ceiling, no stairs, no glass.
+them, as people do. Tables are solid down to the floor; those for `fetch`, and their boxes, stand in `parcels`. It has no ceiling, no stairs, no glass.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class RoomConfig:
     people: int = 2
     gap: float = 1.5  # between centres of things: a way of 0.9 m at least
     clear: float = 1.2  # around start and goal
+    named: bool = False  # tables and boxes look as `parcels` has them; else they are blocks of any look
     fetch: bool = False  # three tables, two parcels, and `things` others; the goal is unused
 
 
@@ -105,7 +106,16 @@ class Room:
     def _thing(self, world: Any, rng: Any, paint: Painter, name: str, kind: str, x: float, y: float, radius: float) -> None:
         shapes = require().mjtGeom
         yaw = rng.uniform(0, np.pi)
-        if kind == "table":
+        if kind == "table" and not self.config.named:
+            side, height = radius / np.sqrt(2), rng.uniform(0.6, 0.85)
+            self._box(world, name, x, y, height / 2, (side, side * rng.uniform(0.6, 1.0), height / 2), yaw, paint.material())
+            if rng.random() < 0.6:
+                size = rng.uniform(0.07, 0.14, 3)
+                self._box(world, f"box_on_{name}", x, y, height + size[2], tuple(size), yaw, paint.material())
+        elif kind == "box" and not self.config.named:
+            size = rng.uniform(0.1, 0.24, 3)
+            self._box(world, name, x, y, size[2], tuple(size), yaw, paint.material())
+        elif kind == "table":
             side, height = radius / np.sqrt(2), rng.uniform(0.6, 0.85)
             half = (side * rng.uniform(0.6, 1.0), side)
             parcels.table(world, paint, parcels.Table(name, x, y, yaw, half, height, parcels.any_colour(rng)))

@@ -66,7 +66,7 @@ def draw(seed: int, views: int) -> tuple[UInt8[Array, "n h w 3"], UInt8[Array, "
     if rng.random() < 0.6:
         config = rooms.RoomConfig(seed, (-2.0, min(long, 7.0) - 1.5), (-wide, wide), int(rng.integers(2, 6)), 0, fetch=True)
     else:  # fuller and of more sizes than the rooms that are walked
-        config = rooms.RoomConfig(seed, (-2.0, long - 2.0), (-wide, wide), int(rng.integers(2, 10)), 0, gap=1.1, clear=0.0)
+        config = rooms.RoomConfig(seed, (-2.0, long - 2.0), (-wide, wide), int(rng.integers(2, 10)), 0, gap=1.1, clear=0.0, named=True)
     try:
         room = rooms.room(config)
     except ValueError:
