@@ -318,7 +318,7 @@ class Detection(Message):
 
 @dataclass(frozen=True)
 class Thing(Message):
-    """A box or a table that a walker may use: the middle of the edge at the foot of its front, and where that front looks; vehicle frame."""
+    """A box or a table that a walker may use: the middle of its front's foot, and where that front looks; vehicle frame."""
 
     kind: str  # box or table
     colour: str  # its name

@@ -8,8 +8,6 @@ the targets. It knows no collisions: what may be reached is `safety`'s business,
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from jaxtyping import Float
 

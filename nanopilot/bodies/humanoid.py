@@ -1,9 +1,10 @@
 """The Unitree G1 as a body: a head camera, joint encoders and an IMU in; a velocity over the floor, and palms, out.
 
-In: SafeCommands with a Walk, and a Reach where hands are wanted: then the arms are theirs (`arms`), and the gait is told that they
-hang as it is used to. Palms are let press on what is between them by `GRIP` only. Out: Observations with a picture every second time. The gait runs in the body, 50 times a second, on the
-same noisy sensors, and so does dead reckoning (`senses`). Without a command for the last observation it stands still. A fall ends it.
-`truth()` is the judge's and never goes into an Observation. One process; the simulator waits for the pilot.
+In: SafeCommands with a Walk, and a Reach where hands are wanted: then the arms are theirs (`arms`), and the gait is told that they hang
+as it is used to. Palms are let press on what is between them by `GRIP` only. Out: Observations with a picture every second time. The gait
+runs in the body, 50 times a second, on the same noisy sensors, and so does dead reckoning (`senses`). Without a command for the last
+observation it stands still. A fall ends it. `truth()` is the judge's and never goes into an Observation. One process; the simulator waits
+for the pilot.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ class HumanoidConfig:
     dead_camera: tuple[float, float] = (0.0, 0.0)  # s from, to: black pictures
     jitter: float = 0.0  # pictures' colours and brightness are off by such a share, drawn anew each picture
     hands: bool = False
+    goal: tuple[float, float] | None = None  # m; None: the room's own
+    box: str = ""  # colour of the box that hands may touch; "": the first
 
 
 class Humanoid:
@@ -51,6 +54,11 @@ class Humanoid:
         self.config, self.cameras = config, CAMERAS
         self.vehicle = VehicleModel(0.0, 0.3, 0.5, 0.15, 0.0, 1.0, 1.0, 0.3)
         self.room = rooms.room(config.room)
+        if config.goal is not None:
+            (x0, x1), (y0, y1) = config.room.length, config.room.width
+            if not (x0 < config.goal[0] < x1 and y0 < config.goal[1] < y1):
+                raise ValueError(f"{config.goal[0]:g} {config.goal[1]:g} is not in the room: x is {x0} to {x1} m, y {y0} to {y1}")
+            self.room.goal = config.goal
         self.gait = humanoid.Gait()
         self.built = humanoid.build(self.room.furnish, self.gait, hands=config.hands)
         self.arms = Arms(self.built, self.gait) if config.hands else None
@@ -64,7 +72,8 @@ class Humanoid:
         self._names = [mujoco.mj_id2name(self.built.model, mujoco.mjtObj.mjOBJ_GEOM, k) or "" for k in range(self.built.model.ngeom)]
         wrists = [self.built.model.body(f"{side}_wrist_{axis}_link").id for side in ("left", "right") for axis in ("pitch", "yaw")]
         self._hands = set(np.flatnonzero(np.isin(self.built.model.geom_bodyid, wrists)).tolist()) if config.hands else set()
-        self._wanted = {self.room.boxes[0].name} if self.room.boxes else set()  # the box that it is asked to take
+        wanted = [b.name for b in self.room.boxes if b.called == (config.box or self.room.boxes[0].called)]
+        self._wanted = set(wanted[:1])  # the box that it is asked to take
         self._rng = np.random.default_rng([config.room.seed, 3])
         self.t, self._count, self._walk, self._stopped = 0.0, 0, np.zeros(3), ""
         self._move_people(0.0)

@@ -13,7 +13,7 @@ from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
@@ -33,6 +33,7 @@ from nanopilot.perception import rooms as eyes
 from nanopilot.pilot import Pilot, PilotConfig, Record, Stages
 from nanopilot.planning import fetch
 from nanopilot.planning import walker as planning
+from nanopilot.planning.errand import Task
 from nanopilot.safety import keep_out
 from nanopilot.safety import walker as safety
 from nanopilot.sim import humanoid, rooms
@@ -40,7 +41,6 @@ from nanopilot.sim.truth import RobotTruth
 from nanopilot.world import walker as world
 
 STAGES = Stages(world, nobody, nobody, planning, control, safety, keep_out)
-Task = Literal["walk", "fetch", "explore", "follow"]
 SECONDS = {"walk": 60.0, "fetch": 150.0, "explore": 120.0, "follow": 60.0}  # then a task counts as not done
 MOVING = 0.2  # m/s from which a picture that stays the same is a frozen camera
 REACHED = 0.5  # m between the true place and the true goal
@@ -48,6 +48,7 @@ FOLLOWED = (0.8, 3.2)  # m from the person, most of the time
 FOLLOWED_SHARE = 0.8  # of the time after the first 8 s
 FOUND = 8.0  # s to find the person
 ON = 0.03  # m that the box's middle may be off the height at which it stands on the table
+MOVED = 0.3  # m from where it was: it was lifted
 MAPPED = 0.9  # share of the room's free floor that must be known
 WRONG = 0.05  # share of it that may be called occupied
 RATES = ("success", "fell", "touched")
@@ -67,6 +68,9 @@ class RobotConfig:
     dead_camera: bool = False  # black from 5 s to 7 s
     jitter: float = 0.0  # share by which the pictures' colours are off
     seconds: float | None = None
+    box: str = ""  # colours of what is fetched; "": of the first box in the room, and the empty table's
+    table: str = ""
+    goal: tuple[float, float] | None = None  # of a walk, m; None: the room's
 
 
 def body_config(c: RobotConfig) -> HumanoidConfig:
@@ -82,8 +86,9 @@ def body_config(c: RobotConfig) -> HumanoidConfig:
     dead = (5.0, 7.0) if c.dead_camera else (0.0, 0.0)
     senses = SensesConfig().ideal() if c.ideal_imu else SensesConfig()
     return HumanoidConfig(
-        room, senses, seconds=c.seconds or SECONDS[c.task], pushes=c.pushes, dead_camera=dead, jitter=c.jitter, hands=c.task == "fetch"
-    )
+        room, senses, seconds=c.seconds or SECONDS[c.task], pushes=c.pushes, dead_camera=dead, jitter=c.jitter, hands=c.task == "fetch",
+        goal=c.goal, box=c.box,
+    )  # fmt: skip
 
 
 def run(c: RobotConfig, log_path: Path | None = None, watch: Watch | None = None) -> dict[str, Any]:
@@ -91,7 +96,8 @@ def run(c: RobotConfig, log_path: Path | None = None, watch: Watch | None = None
     body = Humanoid(body_config(c))
     perceive = _oracle(body) if c.oracle else eyes.RoomEyes(eyes.FETCH_WEIGHTS if c.task == "fetch" else eyes.WEIGHTS).perceive
     if c.task == "fetch":
-        stages, plans = replace(STAGES, planning=fetch), fetch.Config(body.room.boxes[0].called, body.room.tables[1].called)
+        stages = replace(STAGES, planning=fetch)
+        plans = fetch.Config(c.box or body.room.boxes[0].called, c.table or body.room.tables[1].called)
     else:
         stages, plans = STAGES, planning.Config(task=c.task)
     config = PilotConfig(
@@ -139,7 +145,7 @@ def judge(c: RobotConfig, records: list[Record], truths: list[RobotTruth], room:
         out["goal_error"] = float(np.hypot(last.x - last.goal[0], last.y - last.goal[1]))
         done = stopped == "arrived" and out["goal_error"] < REACHED
     elif c.task == "fetch":
-        out |= placed(last, room)
+        out |= placed(c, last, room)
         done = stopped == "arrived" and out["placed"]
     elif c.task == "follow":
         away = np.array([np.hypot(t.x - t.people[0, 0], t.y - t.people[0, 1]) for t in truths if t.t > FOUND])
@@ -165,14 +171,18 @@ def judge(c: RobotConfig, records: list[Record], truths: list[RobotTruth], room:
     }
 
 
-def placed(last: RobotTruth, room: rooms.Room) -> dict[str, Any]:
-    """Whether the box lies on the table it was to be brought to, and how far its middle is from the middle of the top's front edge strip."""
-    box, table, size = last.boxes[0], room.tables[1], room.boxes[0].half
-    c, s = np.cos(table.yaw), np.sin(table.yaw)
-    x, y = np.array([[c, s], [-s, c]]) @ (box[:2] - (table.x, table.y))
+def placed(c: RobotConfig, last: RobotTruth, room: rooms.Room) -> dict[str, Any]:
+    """Whether the box asked for lies on the table asked for, and how far its middle is from where on the top it was to be put."""
+    k = next((k for k, b in enumerate(room.boxes) if b.called == (c.box or room.boxes[0].called)), None)
+    table = next((t for t in room.tables if t.called == (c.table or room.tables[1].called)), None)
+    if k is None or table is None:
+        return {"placed": False, "lifted": False}
+    box, size, start = last.boxes[k], room.boxes[k].half, room.boxes[k]
+    cos, sin = np.cos(table.yaw), np.sin(table.yaw)
+    x, y = np.array([[cos, sin], [-sin, cos]]) @ (box[:2] - (table.x, table.y))
     on = abs(x) < table.half[0] and abs(y) < table.half[1] and abs(box[2] - table.height - size[2]) < ON
     off = float(np.hypot(x - (table.half[0] - fetch.Config().inside), y))
-    return {"placed": bool(on), "placement_error": off, "lifted": bool(np.hypot(*(box[:2] - (room.boxes[0].x, room.boxes[0].y))) > 0.3)}
+    return {"placed": bool(on), "placement_error": off, "lifted": bool(np.hypot(box[0] - start.x, box[1] - start.y) > MOVED)}
 
 
 def mapped(seen: Room, room: rooms.Room) -> tuple[float, float]:

@@ -1,7 +1,7 @@
 """The humanoid's eyes: a head-camera picture -> Percept of a room, on one CPU core with ONNX Runtime.
 
-In: a Frame, and what encoders and IMU told of head and hands then (`world.walker` passes it on as what it expects). Out: a Percept:
-class per cell, how far the floor is free at each bearing, people as detections, boxes and tables (`things`). The network segments; metres come
+In: a Frame, and what encoders and IMU told of head and hands then (`world.walker` passes it on as what it expects). Out: a Percept: class
+per cell, how far the floor is free at each bearing, people as detections, boxes and tables (`things`). The network segments; metres come
 from the camera's geometry and the flat floor (`geometry.road_from_image` the other way round): along each bearing the floor is followed
 outwards until a cell is likelier something else, and there something stands. It knows no stairs, no glass and nothing that hangs.
 """

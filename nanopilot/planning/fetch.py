@@ -32,15 +32,15 @@ class Config:
     before: float = 0.95  # m from the box to the pelvis where `go` ends
     aligned: float = 0.75  # m to it at which it is turned to and stepped aside
     looking: float = 0.15  # m before it stands there that it looks where the box is
-    arm: float = 0.36  # m to it at which it is reached for
+    arm: float = 0.40  # m to it at which it is reached for
     half_depth: float = 0.10  # m of a box: parcels of 17 to 23 cm
     overhang: float = 0.10  # m that tables' tops stand out over their feet
-    inside: float = 0.16  # m from a top's edge to where the box's middle is put
+    inside: float = 0.13  # m from a top's edge to where the box's middle is put
     grip: float = 0.84  # m above the floor: 10 cm above a table
     over: float = 0.12  # m higher, where nothing is touched
     ready: float = 0.27  # m before the pelvis
     held: float = 0.30
-    longest: float = 0.40  # m that arms reach forward
+    longest: float = 0.42  # m that arms reach forward
     wide: float = 0.24  # m, half the open palms' distance
     tight: float = 0.06  # m: pressed as far as the body lets
     nothing: float = 0.18  # m between palms from which nothing is held: parcels are 22 to 28 cm wide
@@ -86,7 +86,7 @@ def step(state: State, world: World, vehicle: VehicleModel, config: Config) -> t
     return state, replace(plan, reach=reach)
 
 
-# --------------------------------------------------------------------------- phases: (state, world, room, vehicle, config, dt) -> (state, plan)
+# --------------------------------------------------------------------------- phases
 
 
 def _look(state: State, world: World, room: Room, vehicle: VehicleModel, c: Config, dt: float) -> tuple[State, Plan]:
@@ -183,7 +183,7 @@ def _lift(state: State, world: World, room: Room, vehicle: VehicleModel, c: Conf
 
 def _back(state: State, world: World, room: Room, vehicle: VehicleModel, c: Config, dt: float) -> tuple[State, Plan]:
     """Away from the table, as it came."""
-    x, y, z, half = state.palms
+    _, _, z, half = state.palms
     state = _hands(state, world, (c.held if state.carrying else c.ready, 0.0, z, half), c, dt, 0.08)
     turn = float(np.clip(wrap(state.spot[2] + np.pi - room.yaw), -0.3, 0.3))
     return _after(state, 3.0, "go"), _moving(world, np.array([-0.25, 0.0, turn]), "backs off")
@@ -278,9 +278,7 @@ def _loops(spot: tuple[float, float, float], away: float, room: Room, c: Config)
     return off, np.clip(c.gain * off, (-c.creep, -c.creep, -0.5), (c.creep, c.creep, 0.5))
 
 
-def _hands(
-    state: State, world: World, goal: tuple[float, float, float, float], c: Config, dt: float, speed: float | None = None
-) -> State:
+def _hands(state: State, world: World, goal: tuple[float, float, float, float], c: Config, dt: float, speed: float | None = None) -> State:
     """Palms a step nearer to (x, y, z of their middle, half their distance), from where they are."""
     now = state.palms
     if now is None:

@@ -1,10 +1,11 @@
 """A humanoid's one door: Command with a Walk and perhaps a Reach -> SafeCommand with reasons. A body with legs takes nothing else.
 
 In: what control wants (or None), what the body tells, the time, a concern of the pilot, and the second opinion of `keep_out`. Out: the
-velocity allowed. Denied by default: a command that is missing, old or not finite, a blind robot, or one that leans, stands still,
-as far as the limits of change let it. Limits are guesses for an indoor robot that walks among people (ISO 13482 asks for them, and
-names none). Palms stay where arms can't hit the robot, move slowly, and stay where they are while anything is wrong: what is held is not
-dropped. How hard they may press is the body's limit, which feels them. It imports only `messages` and the standard library. It can't keep a falling robot up.
+velocity allowed. Denied by default: a command that is missing, old or not finite, a blind robot, or one that leans, stands still, as far
+as the limits of change let it. Limits are guesses for an indoor robot that walks among people (ISO 13482 asks for them, and names none).
+Palms stay where arms can't hit the robot, move slowly, and stay where they are while anything is wrong: what is held is not dropped. How
+hard they may press is the body's limit, which feels them. It imports only `messages` and the standard library. It can't keep a falling
+robot up.
 """
 
 from __future__ import annotations

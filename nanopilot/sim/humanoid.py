@@ -45,7 +45,7 @@ PELVIS_HEIGHT = 0.78  # m, standing
 PALMS = ("left_palm", "right_palm")  # sites in the middle of the pads
 PAD_AT, PAD_HALF = (0.10, 0.05, 0.005), (0.055, 0.012, 0.045)  # m in the wrist's frame, mirrored for the right; half sizes
 PAD_FRICTION = (1.5, 0.02, 0.001)  # of rubber on cardboard, guess
-ARM_KP = np.array([60, 60, 40, 60, 30, 20, 20] * 2, float)  # N m/rad of the 14 arm joints: stiffer than for swinging, soft enough to squeeze
+ARM_KP = np.array([60, 60, 40, 60, 30, 20, 20] * 2, float)  # N m/rad of the arms: stiffer than for swinging, soft enough to squeeze
 ARM_KD = np.array([3, 3, 2, 3, 1.5, 1, 1] * 2, float)  # N m s/rad
 ARMS = np.arange(15, 29)  # where they are among the 29
 SOLE = 0.005  # m, radius of the balls under the feet
@@ -168,7 +168,8 @@ def _hands(spec: Any, gait: Gait) -> None:
         gain[0], bias[1], bias[2] = ARM_KP[k], -ARM_KP[k], -ARM_KD[k]
         motor.gainprm, motor.biasprm = gain, bias
     for side, sign in (("left", -1), ("right", 1)):
-        spec.add_exclude(bodyname1=f"{side}_elbow_link", bodyname2=f"{side}_wrist_pitch_link")  # their thinned hulls overlap: a wrist would jam
+        # their thinned hulls overlap: a wrist would jam
+        spec.add_exclude(bodyname1=f"{side}_elbow_link", bodyname2=f"{side}_wrist_pitch_link")
         wrist, (x, y, z) = spec.body(f"{side}_wrist_yaw_link"), PAD_AT
         wrist.add_geom(
             type=mujoco.mjtGeom.mjGEOM_BOX, size=list(PAD_HALF), pos=[x, sign * y, z], rgba=[0.15, 0.15, 0.15, 1],

@@ -83,8 +83,9 @@ def table(world: Any, paint: Any, t: Table) -> None:
     dark = tuple(0.7 * v for v in t.colour)
     friction = [0.8, 0.005, 0.0001]
     world.add_geom(
-        name=t.name, type=box, size=[depth - inset, length - inset, base / 2], pos=[t.x, t.y, base / 2], quat=quat, material=paint.plain(dark)
-    )
+        name=t.name, type=box, size=[depth - inset, length - inset, base / 2], pos=[t.x, t.y, base / 2], quat=quat,
+        material=paint.plain(dark),
+    )  # fmt: skip
     world.add_geom(
         name=f"{t.name}_top", type=box, size=[depth, length, TOP / 2], pos=[t.x, t.y, t.height - TOP / 2], quat=quat,
         material=paint.plain(t.colour), friction=friction,
@@ -107,9 +108,7 @@ def parcel(world: Any, paint: Any, p: Parcel, free: bool = False) -> None:
     )
     skin, tape = 0.002, paint.plain(TAPE)
     for k, size in enumerate(([0.16 * x, y + skin, z + skin], [x + skin, 0.16 * y, z + skin])):
-        body.add_geom(
-            name=f"{p.name}_tape{k}", type=box, size=size, pos=middle, quat=turn, mass=0, material=tape, contype=0, conaffinity=0
-        )
+        body.add_geom(name=f"{p.name}_tape{k}", type=box, size=size, pos=middle, quat=turn, mass=0, material=tape, contype=0, conaffinity=0)
 
 
 def lay(seed: int, length: tuple[float, float], width: tuple[float, float], things: int = 3) -> Laid:

@@ -1,10 +1,10 @@
 """Rooms made at random for the humanoid: floor, walls, things that stand about, people who walk, lights and textures.
 
-In: a seed and how full the room is. Out: what to add to a MuJoCo spec, where the goal is, and where people are at a time.
-Every look is drawn at random (procedural textures, colours, lights), so that a network can't learn colours; seeds below 100 000
-furnish evaluated rooms, training takes others. A geom's name begins with its class, which is how truth and contacts are told.
-People are rigid figures of capsules that glide to and fro on straight lines, and wait while the robot is close ahead of
-them, as people do. Tables are solid down to the floor; those for `fetch`, and their boxes, stand in `parcels`. It has no ceiling, no stairs, no glass.
+In: a seed and how full the room is. Out: what to add to a MuJoCo spec, where the goal is, and where people are at a time. Every look is
+drawn at random (procedural textures, colours, lights), so that a network can't learn colours; seeds below 100 000 furnish evaluated
+rooms, training takes others. A geom's name begins with its class, which is how truth and contacts are told. People are rigid figures of
+capsules that glide to and fro on straight lines, and wait while the robot is close ahead of them, as people do. Tables are solid down to
+the floor; those for `fetch`, and their boxes, stand in `parcels`. It has no ceiling, no stairs, no glass.
 """
 
 from __future__ import annotations

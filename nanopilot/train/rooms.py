@@ -1,9 +1,9 @@
 """Train the humanoid's eyes: draw rooms, learn what each pixel is, export. Read it from top to bottom.
 
-In: nothing but seeds; frames are drawn once into a cache folder. Out: rooms.onnx (a picture in, class probabilities out) and a line
-of figures on rooms never trained on. The network is a small relative of the car's (`train.network`'s blocks): a residual trunk to
-1/16, a feature pyramid back to 1/2, learnt on pieces of pictures and used on whole ones. It learns segmentation only; metres come from the camera's geometry, not from the network.
-A stopped run goes on from its last checkpoint.
+In: nothing but seeds; frames are drawn once into a cache folder. Out: rooms.onnx (a picture in, class probabilities out) and a line of
+figures on rooms never trained on. The network is a small relative of the car's (`train.network`'s blocks): a residual trunk to 1/16, a
+feature pyramid back to 1/2, learnt on pieces of pictures and used on whole ones. It learns segmentation only; metres come from the
+camera's geometry, not from the network. A stopped run goes on from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ def draw(seed: int, views: int) -> tuple[UInt8[Array, "n h w 3"], UInt8[Array, "
         if room.tables and rng.random() < 0.6:  # before a table, looking at it
             table = room.tables[rng.integers(len(room.tables))]
             out, along, turn = table.half[0] + rng.uniform(0.25, 1.8), rng.uniform(-0.4, 0.4), table.yaw
-            at = np.array([table.x, table.y]) + out * np.array([np.cos(turn), np.sin(turn)]) + along * np.array([-np.sin(turn), np.cos(turn)])
+            ahead, aside = np.array([np.cos(turn), np.sin(turn)]), np.array([-np.sin(turn), np.cos(turn)])
+            at = np.array([table.x, table.y]) + out * ahead + along * aside
             yaw = turn + np.pi + rng.normal(0, 0.3)
         if any(np.hypot(*(at - (x, y))) < r + 0.3 for _, x, y, r in room.things):
             continue

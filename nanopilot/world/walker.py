@@ -17,7 +17,18 @@ from jaxtyping import Float, Float32
 
 from nanopilot.geometry import child_from_parent, image_from_vehicle, parent_from_child, rotation_2d, wrap
 from nanopilot.messages import (
-    CameraModel, Detection, Kind, Observation, Percept, Room, RoomClass, Thing, Track, Turn, WalkerState, World,
+    CameraModel,
+    Detection,
+    Kind,
+    Observation,
+    Percept,
+    Room,
+    RoomClass,
+    Thing,
+    Track,
+    Turn,
+    WalkerState,
+    World,
 )  # fmt: skip
 
 Array = np.ndarray
