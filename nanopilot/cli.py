@@ -410,11 +410,12 @@ def drive(c: Drive) -> int:
 
 
 def robot(c: Robot) -> int:
-    from nanopilot.evaluate.robot import RobotConfig
-    from nanopilot.evaluate.robot_show import show
     from nanopilot.planning.errand import Errand, parse
 
     asked = Errand(c.errand) if c.errand in ("walk", "fetch", "follow", "explore") else parse(c.errand)  # type: ignore[arg-type]
+    from nanopilot.evaluate.robot import RobotConfig
+    from nanopilot.evaluate.robot_show import show
+
     config = RobotConfig(asked.task, c.seed, c.oracle, box=asked.box, table=asked.table, goal=asked.goal)
     if not c.show:
         return show(config, c.out)
