@@ -160,7 +160,7 @@ class Warnings:
 class RobotSuite:
     """The pilot in the humanoid's body: many rooms. Rooms 0-99 are for tuning, 1000-1049 are held out."""
 
-    task: Literal["walk", "explore", "follow"] = "walk"
+    task: Literal["walk", "fetch", "explore", "follow"] = "walk"
     seeds: str = "0-9"
     oracle: bool = False
     """True classes of pixels in place of the network's."""
@@ -170,6 +170,8 @@ class RobotSuite:
     """Push the robot with so many m/s every 5 s."""
     dead_camera: bool = False
     """Black pictures from 5 s to 7 s."""
+    jitter: float = 0.0
+    """Colours and brightness of every picture off by such a share."""
     json: Path | None = None
     """Write the report here; finished seeds are kept beside it, and a stopped run goes on."""
     workers: int = 1
@@ -193,9 +195,10 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Robot:
-    """The same pilot in a humanoid's body: walk to a goal, explore a room, or follow a person; writes a log and a film."""
+    """The same pilot in a humanoid's body; writes a log and a film. What it is to do is one word or a sentence."""
 
-    task: Positional[Literal["walk", "explore", "follow"]]
+    errand: Positional[str]
+    """walk, fetch, explore or follow, or as people say it: "bring the red box to the blue table", "go to 3.5 -1"."""
     seed: int = 0
     """Which room."""
     out: Path = Path("out")
@@ -203,7 +206,7 @@ class Robot:
     oracle: bool = False
     """True classes of pixels in place of the network's."""
     show: bool = False
-    """Open the page over the log in the browser afterwards."""
+    """A page to watch it on while it is done."""
 
 
 @dataclass(frozen=True)
@@ -407,14 +410,21 @@ def drive(c: Drive) -> int:
 
 
 def robot(c: Robot) -> int:
+    from nanopilot.planning.errand import Errand, parse
+
+    asked = Errand(c.errand) if c.errand in ("walk", "fetch", "follow", "explore") else parse(c.errand)  # type: ignore[arg-type]
     from nanopilot.evaluate.robot import RobotConfig
     from nanopilot.evaluate.robot_show import show
 
-    code = show(RobotConfig(c.task, c.seed, c.oracle), c.out)
-    if c.show:
-        from nanopilot import viewer
+    config = RobotConfig(asked.task, c.seed, c.oracle, box=asked.box, table=asked.table, goal=asked.goal)
+    if not c.show:
+        return show(config, c.out)
+    from nanopilot.viewer import Beside
 
-        viewer.view(viewer.ViewConfig(c.out / "robot.mcap", open=True))
+    with Beside() as page:
+        code = show(config, c.out, page.show)
+        with suppress(KeyboardInterrupt):
+            page.wait()
     return code
 
 
@@ -493,7 +503,8 @@ def evaluate(command: Routes | Minute | Faults | Protocols | Perception | Warnin
     if isinstance(c, RobotSuite):
         from nanopilot.evaluate import robot
 
-        report = robot.evaluate(robot.RobotConfig(c.task, 0, c.oracle, c.ideal_imu, c.pushes, c.dead_camera), seeds, c.workers, c.json)
+        config = robot.RobotConfig(c.task, 0, c.oracle, c.ideal_imu, c.pushes, c.dead_camera, c.jitter)
+        report = robot.evaluate(config, seeds, c.workers, c.json)
     elif isinstance(c, Routes):
         report = routes.evaluate(seeds, c.driver, c.map, c.traffic, c.camera, c.workers, c.json)
     else:

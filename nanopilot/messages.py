@@ -128,6 +128,14 @@ class GpsFix(Message):
 
 
 @dataclass(frozen=True)
+class Reach(Message):
+    """The middles of a walker's palms, left and right: where they are, or should be. Vehicle frame, z above the floor."""
+
+    left: tuple[float, float, float]
+    right: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
 class WalkerState(Message):
     """What a humanoid's joint encoders and IMU tell. Place and yaw are dead reckoning from its start, and drift.
 
@@ -146,6 +154,7 @@ class WalkerState(Message):
     yaw_rate: float
     camera: CameraModel  # the head camera as it stands now, in the vehicle frame
     joints: Float[Array, " n"]  # rad
+    reach: Reach | None = None  # of a body with hands
 
 
 class Turn(StrEnum):
@@ -308,6 +317,21 @@ class Detection(Message):
 
 
 @dataclass(frozen=True)
+class Thing(Message):
+    """A box or a table that a walker may use: the middle of its front's foot, and where that front looks; vehicle frame."""
+
+    kind: str  # box or table
+    colour: str  # its name
+    x: float
+    y: float
+    z: float  # of what it is taken to stand on
+    yaw: float
+    width: float  # of the front as far as seen, m
+    weight: float  # how good a look at it was, 1/m² of distance; over time, the sum of what was seen
+    unseen: float = 0.0  # s
+
+
+@dataclass(frozen=True)
 class Percept(Message):
     """What one frame shows. `scene` is (h, w) SceneClass indices at the network's own, smaller, resolution."""
 
@@ -323,6 +347,7 @@ class Percept(Message):
     edges: tuple[RoadEdge, ...] = ()
     signs: tuple[TrafficSign, ...] = ()
     lights: tuple[TrafficLight, ...] = ()
+    things: tuple[Thing, ...] = ()  # indoors
 
 
 # --------------------------------------------------------------------------- world
@@ -411,6 +436,8 @@ class World(Message):
     blind: float  # s since the last valid percept
     signals: tuple[RoadSignal, ...] = ()
     room: Room | None = None  # of a body with legs
+    things: tuple[Thing, ...] = ()  # indoors
+    reach: Reach | None = None  # where the palms are, of a body with hands
 
 
 # --------------------------------------------------------------------------- planning, control, safety
@@ -440,6 +467,7 @@ class Plan(Message):
     acceleration: Float[Array, " n"]
     curvature: Float[Array, " n"]
     lead_id: int = -1  # the track that limits us, if any
+    reach: Reach | None = None  # None: the arms swing as the gait wants
 
 
 class Signal(StrEnum):
@@ -468,6 +496,7 @@ class Command(Message):
     signal: Signal = Signal.OFF
     arc: tuple[float, ...] = ()  # the plan's curvature each metre from here, to steer by if no command follows
     walk: Walk | None = None  # of a body with legs, in place of acceleration and curvature
+    reach: Reach | None = None  # of a body with hands
 
 
 class Mode(StrEnum):
@@ -534,6 +563,7 @@ class SafeCommand(Message):
     steers: bool = False  # the guardian's
     precharge: bool = False  # brakes made ready
     walk: Walk | None = None  # of a body with legs
+    reach: Reach | None = None  # of a body with hands
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ def call(*args: object) -> subprocess.CompletedProcess:
     "args, said",
     [
         (["drive", "--map", "Q"], "unknown map 'Q'"),
+        (["robot", "dance"], "'dance' is not understood"),
         (["drive", "--seed", "-4"], "seed"),
         (["drive", "--seed", "99999999999"], "seed 99999999999 is out of range"),
         (["drive", "--seed", "9-3"], "seeds must look like"),

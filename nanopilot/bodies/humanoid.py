@@ -1,8 +1,10 @@
-"""The Unitree G1 as a body: a head camera, joint encoders and an IMU in; a velocity over the floor out.
+"""The Unitree G1 as a body: a head camera, joint encoders and an IMU in; a velocity over the floor, and palms, out.
 
-In: SafeCommands with a Walk. Out: Observations with a picture every second time. The gait runs in the body, 50 times a second, on the
-same noisy sensors, and so does dead reckoning (`senses`). Without a command for the last observation it stands still. A fall ends it.
-`truth()` is the judge's and never goes into an Observation. One process; the simulator waits for the pilot.
+In: SafeCommands with a Walk, and a Reach where hands are wanted: then the arms are theirs (`arms`), and the gait is told that they hang
+as it is used to. Palms are let press on what is between them by `GRIP` only. Out: Observations with a picture every second time. The gait
+runs in the body, 50 times a second, on the same noisy sensors, and so does dead reckoning (`senses`). Without a command for the last
+observation it stands still. A fall ends it. `truth()` is the judge's and never goes into an Observation. One process; the simulator waits
+for the pilot.
 """
 
 from __future__ import annotations
@@ -12,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
+from nanopilot.bodies.arms import Arms
 from nanopilot.bodies.senses import Senses, SensesConfig
-from nanopilot.messages import BodyStopped, CameraModel, CarState, Frame, Observation, Route, SafeCommand, VehicleModel
+from nanopilot.messages import BodyStopped, CameraModel, CarState, Frame, Observation, Reach, Route, SafeCommand, VehicleModel
 from nanopilot.sim import humanoid, rooms
 from nanopilot.sim.truth import RobotTruth
 
 FALLEN_HEIGHT, FALLEN_TILT = 0.45, 1.0  # m of the pelvis, rad
-PUSH_TIME = 0.1  # s over which a push acts
+GRIP = 0.075  # m that each palm's target may lie inside of where the palm is: about 25 N at the arms' stiffness (guess)
 FOCAL = humanoid.CAMERA_HEIGHT / 2 / np.tan(np.deg2rad(humanoid.CAMERA_FOV_DEG) / 2)  # px
 HEAD = CameraModel(
     humanoid.CAMERA, humanoid.CAMERA_WIDTH, humanoid.CAMERA_HEIGHT, FOCAL, FOCAL, (humanoid.CAMERA_WIDTH - 1) / 2,
@@ -37,6 +40,10 @@ class HumanoidConfig:
     speed_limit: float = 0.6  # m/s, what the gait walks safely
     pushes: float = 0.0  # m/s given to the pelvis every 5 s
     dead_camera: tuple[float, float] = (0.0, 0.0)  # s from, to: black pictures
+    jitter: float = 0.0  # pictures' colours and brightness are off by such a share, drawn anew each picture
+    hands: bool = False
+    goal: tuple[float, float] | None = None  # m; None: the room's own
+    box: str = ""  # colour of the box that hands may touch; "": the first
 
 
 class Humanoid:
@@ -47,14 +54,26 @@ class Humanoid:
         self.config, self.cameras = config, CAMERAS
         self.vehicle = VehicleModel(0.0, 0.3, 0.5, 0.15, 0.0, 1.0, 1.0, 0.3)
         self.room = rooms.room(config.room)
+        if config.goal is not None:
+            (x0, x1), (y0, y1) = config.room.length, config.room.width
+            if not (x0 < config.goal[0] < x1 and y0 < config.goal[1] < y1):
+                raise ValueError(f"{config.goal[0]:g} {config.goal[1]:g} is not in the room: x is {x0} to {x1} m, y {y0} to {y1}")
+            self.room.goal = config.goal
         self.gait = humanoid.Gait()
-        self.built = humanoid.build(self.room.furnish, self.gait)
+        self.built = humanoid.build(self.room.furnish, self.gait, hands=config.hands)
+        self.arms = Arms(self.built, self.gait) if config.hands else None
+        self._reach: Reach | None = None  # commanded
+        self._palms = np.zeros((2, 3))  # where they are steered to now, on the way there
         self.data = self.built.standing()
         self.renderer = mujoco.Renderer(self.built.model, humanoid.CAMERA_HEIGHT, humanoid.CAMERA_WIDTH)
         self.senses = Senses(config.senses, self.built, config.room.seed)
         self.people = self.room.people(0.0, (0.0, 0.0))
         self.touched: set[str] = set()
         self._names = [mujoco.mj_id2name(self.built.model, mujoco.mjtObj.mjOBJ_GEOM, k) or "" for k in range(self.built.model.ngeom)]
+        wrists = [self.built.model.body(f"{side}_wrist_{axis}_link").id for side in ("left", "right") for axis in ("pitch", "yaw")]
+        self._hands = set(np.flatnonzero(np.isin(self.built.model.geom_bodyid, wrists)).tolist()) if config.hands else set()
+        wanted = [b.name for b in self.room.boxes if b.called == (config.box or self.room.boxes[0].called)]
+        self._wanted = set(wanted[:1])  # the box that it is asked to take
         self._rng = np.random.default_rng([config.room.seed, 3])
         self.t, self._count, self._walk, self._stopped = 0.0, 0, np.zeros(3), ""
         self._move_people(0.0)
@@ -80,6 +99,8 @@ class Humanoid:
         frames: tuple[Frame, ...] = ()
         if self._count % self.config.frame_every == 0:
             image = humanoid.render(self.renderer, self.data, humanoid.CAMERA)
+            if self.config.jitter:
+                image = self._jittered(image)
             if self.config.dead_camera[0] <= t < self.config.dead_camera[1]:
                 image[:] = 0
             frames = (Frame(t, HEAD.name, image),)
@@ -91,6 +112,12 @@ class Humanoid:
         """Take the velocity for the observation just given."""
         walk = command.walk
         self._walk = np.array([walk.vx, walk.vy, walk.yaw_rate]) if command.engaged and walk is not None else np.zeros(3)
+        if command.reach is not None and self.arms is not None:
+            if self._reach is None:  # from where they hang
+                q = self.senses.q
+                self.arms.angles = q[humanoid.ARMS].copy()
+                self._palms = self._measured_palms()
+            self._reach = command.reach
 
     def close(self) -> None:
         """Release the drawing context."""
@@ -102,9 +129,11 @@ class Humanoid:
         q = self.data.qpos[:7]
         yaw = np.arctan2(2 * (q[3] * q[6] + q[4] * q[5]), 1 - 2 * (q[5] ** 2 + q[6] ** 2))
         people = rooms.positions(self.people)
+        boxes = np.array([self.data.body(box.name).xpos for box in self.room.boxes]).reshape(-1, 3)
         return RobotTruth(
-            self.t, float(q[0]), float(q[1]), float(yaw), float(q[2]), self.fallen(), tuple(sorted(self.touched)), self.room.goal, people
-        )
+            self.t, float(q[0]), float(q[1]), float(yaw), float(q[2]), self.fallen(), tuple(sorted(self.touched)), self.room.goal, people,
+            boxes,
+        )  # fmt: skip
 
     def fallen(self) -> bool:
         x, y = self.data.qpos[4:6]
@@ -114,7 +143,7 @@ class Humanoid:
         """One period of the gait."""
         mujoco = humanoid.require()
         q, dq, gyro, down = self.senses.feel(self.data)
-        self.data.ctrl[self.built.motor] = self.gait(self._walk, q, dq, gyro, down)
+        self.data.ctrl[self.built.motor] = self._targets(q, dq, gyro, down)
         self._move_people(humanoid.GAIT_PERIOD)
         if self.config.pushes and self._count and int(self.data.time * 50) % 250 == 0:
             way = self._rng.uniform(-np.pi, np.pi)
@@ -124,7 +153,35 @@ class Humanoid:
             for one, other in ((contact.geom1, contact.geom2), (contact.geom2, contact.geom1)):
                 name = self._names[one]
                 if name and not name.startswith("floor") and not self._names[other]:  # the robot's own geoms have no names
+                    if other in self._hands and (name.endswith("_top") or name in self._wanted):
+                        continue  # what hands are for
                     self.touched.add(name)
+
+    def _targets(self, q: Array, dq: Array, gyro: Array, down: Array) -> Array:
+        """Joint targets: the gait's, and the arms' where hands reach."""
+        if self._reach is None:
+            return self.gait(self._walk, q, dq, gyro, down)
+        rest_q, rest_dq = q.copy(), dq.copy()
+        rest_q[humanoid.ARMS], rest_dq[humanoid.ARMS] = humanoid.STAND[humanoid.ARMS], 0.0
+        targets = self.gait(self._walk, rest_q, rest_dq, gyro, down)
+        self.gait.action[humanoid.ARMS] = 0.0
+        wanted = np.array([self._reach.left, self._reach.right])
+        self._palms = self._palms + (wanted - self._palms) * min(1.0, humanoid.GAIT_PERIOD / self.config.step)
+        pressed, are = self._palms.copy(), self._measured_palms()
+        pressed[0, 1] = max(pressed[0, 1], are[0, 1] - GRIP)
+        pressed[1, 1] = min(pressed[1, 1], are[1, 1] + GRIP)
+        attitude = self.senses.attitude()
+        angles = self.arms.solve(q, (pressed - (0.0, 0.0, self.senses.height)) @ attitude.T, attitude)
+        targets[humanoid.ARMS] = angles + self.arms.against_gravity(q, attitude)
+        return targets
+
+    def _measured_palms(self) -> Array:
+        reach = self.senses.state(self.t, HEAD).reach
+        return np.array([reach.left, reach.right])
+
+    def _jittered(self, image: Array) -> Array:
+        gain = 1.0 + self.config.jitter * self._rng.uniform(-1, 1, 3) + self.config.jitter * self._rng.uniform(-1, 1)
+        return np.clip(image * gain + self._rng.normal(0, 20 * self.config.jitter, image.shape), 0, 255).astype(np.uint8)
 
     def _move_people(self, dt: float) -> None:
         self.people = self.room.people(dt, (float(self.data.qpos[0]), float(self.data.qpos[1])))

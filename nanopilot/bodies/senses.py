@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from nanopilot.messages import CameraModel, WalkerState
+from nanopilot.messages import CameraModel, Reach, WalkerState
 from nanopilot.sim import humanoid
 from nanopilot.sim.humanoid import GAIT_PERIOD, SOLE, Built
 
@@ -50,6 +50,7 @@ class Senses:
         ball = (built.model.geom_type == mujoco.mjtGeom.mjGEOM_SPHERE) & np.isin(built.model.geom_bodyid, feet)
         self.soles = np.flatnonzero(ball)  # four balls under each foot, which it stands and rolls on
         self.camera = built.model.camera(humanoid.CAMERA).id
+        self.palms = [built.model.site(name).id for name in humanoid.PALMS if built.hands]
         self.yaw, self.xy, self.velocity = 0.0, np.zeros(2), np.zeros(2)
         self.height, self.yaw_rate, self.before = humanoid.PELVIS_HEIGHT, 0.0, None
         self.roll = self.pitch = 0.0
@@ -97,10 +98,17 @@ class Senses:
             roll=float(np.arctan2(left[2], up[2])),
         )
         vx, vy = level[:2, :2] @ self.velocity
+        palms = [level @ body.site_xpos[k] + (0.0, 0.0, self.height) for k in self.palms]
+        reach = Reach(*(tuple(p.tolist()) for p in palms)) if palms else None
         return WalkerState(
             t, float(self.xy[0]), float(self.xy[1]), self.yaw, self.roll, self.pitch, self.height, float(vx), float(vy), self.yaw_rate,
-            seen, self.q.copy(),
+            seen, self.q.copy(), reach,
         )  # fmt: skip
+
+    def attitude(self) -> Float[Array, "3 3"]:
+        """Turns level axes that look where the pelvis does into the pelvis's axes."""
+        cr, sr, cp, sp = np.cos(self.roll), np.sin(self.roll), np.cos(self.pitch), np.sin(self.pitch)
+        return np.array([[cp, 0, -sp], [sr * sp, cr, sr * cp], [cr * sp, -sr, cr * cp]])
 
     def _reckon(self) -> None:
         """Put the measured joints and attitude on the copy with its pelvis at the origin, and see how what it stands on moved."""

@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import cv2
 import numpy as np
 
 from nanopilot import __version__
@@ -26,12 +27,13 @@ from nanopilot.evaluate import suite
 from nanopilot.evaluate.drive import write_body, write_record
 from nanopilot.evaluate.suite import Report, Suite
 from nanopilot.log import Log
-from nanopilot.messages import Behaviour, CameraModel, Frame, Percept, Room, RoomClass
+from nanopilot.messages import Behaviour, CameraModel, Frame, Percept, Room, RoomClass, WalkerState
 from nanopilot.perception import plausible
 from nanopilot.perception import rooms as eyes
 from nanopilot.pilot import Pilot, PilotConfig, Record, Stages
+from nanopilot.planning import fetch
 from nanopilot.planning import walker as planning
-from nanopilot.planning.walker import Task
+from nanopilot.planning.errand import Task
 from nanopilot.safety import keep_out
 from nanopilot.safety import walker as safety
 from nanopilot.sim import humanoid, rooms
@@ -39,12 +41,14 @@ from nanopilot.sim.truth import RobotTruth
 from nanopilot.world import walker as world
 
 STAGES = Stages(world, nobody, nobody, planning, control, safety, keep_out)
-SECONDS = {"walk": 60.0, "explore": 120.0, "follow": 60.0}  # then a task counts as not done
+SECONDS = {"walk": 60.0, "fetch": 150.0, "explore": 120.0, "follow": 60.0}  # then a task counts as not done
 MOVING = 0.2  # m/s from which a picture that stays the same is a frozen camera
 REACHED = 0.5  # m between the true place and the true goal
 FOLLOWED = (0.8, 3.2)  # m from the person, most of the time
 FOLLOWED_SHARE = 0.8  # of the time after the first 8 s
 FOUND = 8.0  # s to find the person
+ON = 0.03  # m that the box's middle may be off the height at which it stands on the table
+MOVED = 0.3  # m from where it was: it was lifted
 MAPPED = 0.9  # share of the room's free floor that must be known
 WRONG = 0.05  # share of it that may be called occupied
 RATES = ("success", "fell", "touched")
@@ -62,12 +66,18 @@ class RobotConfig:
     ideal_imu: bool = False
     pushes: float = 0.0  # m/s, every 5 s
     dead_camera: bool = False  # black from 5 s to 7 s
+    jitter: float = 0.0  # share by which the pictures' colours are off
     seconds: float | None = None
+    box: str = ""  # colours of what is fetched; "": of the first box in the room, and the empty table's
+    table: str = ""
+    goal: tuple[float, float] | None = None  # of a walk, m; None: the room's
 
 
 def body_config(c: RobotConfig) -> HumanoidConfig:
     """The room and the body of a task."""
-    if c.task == "explore":
+    if c.task == "fetch":
+        room = rooms.RoomConfig(c.seed, (-2.0, 4.0), (-2.8, 2.8), things=3, people=0, fetch=True)
+    elif c.task == "explore":
         room = rooms.RoomConfig(c.seed, (-2.0, 4.5), (-2.8, 2.8), things=5, people=0)
     elif c.task == "follow":
         room = rooms.RoomConfig(c.seed, things=5, people=1)
@@ -75,15 +85,23 @@ def body_config(c: RobotConfig) -> HumanoidConfig:
         room = rooms.RoomConfig(c.seed)
     dead = (5.0, 7.0) if c.dead_camera else (0.0, 0.0)
     senses = SensesConfig().ideal() if c.ideal_imu else SensesConfig()
-    return HumanoidConfig(room, senses, seconds=c.seconds or SECONDS[c.task], pushes=c.pushes, dead_camera=dead)
+    return HumanoidConfig(
+        room, senses, seconds=c.seconds or SECONDS[c.task], pushes=c.pushes, dead_camera=dead, jitter=c.jitter, hands=c.task == "fetch",
+        goal=c.goal, box=c.box,
+    )  # fmt: skip
 
 
 def run(c: RobotConfig, log_path: Path | None = None, watch: Watch | None = None) -> dict[str, Any]:
     """One task until it is done, the robot falls, or the time is up. Raises ValueError where the extra is missing."""
     body = Humanoid(body_config(c))
-    perceive = _oracle(body) if c.oracle else eyes.RoomEyes().perceive
+    perceive = _oracle(body) if c.oracle else eyes.RoomEyes(eyes.FETCH_WEIGHTS if c.task == "fetch" else eyes.WEIGHTS).perceive
+    if c.task == "fetch":
+        stages = replace(STAGES, planning=fetch)
+        plans = fetch.Config(c.box or body.room.boxes[0].called, c.table or body.room.tables[1].called)
+    else:
+        stages, plans = STAGES, planning.Config(task=c.task)
     config = PilotConfig(
-        stages=STAGES, plausible=plausible.Config(moving=MOVING), world=world.Config(), planning=planning.Config(task=c.task),
+        stages=stages, plausible=plausible.Config(moving=MOVING), world=world.Config(), planning=plans,
         control=control.Config(), safety=safety.Config(), rss=keep_out.Config(),
     )  # fmt: skip
     records: list[Record] = []
@@ -126,6 +144,9 @@ def judge(c: RobotConfig, records: list[Record], truths: list[RobotTruth], room:
     if c.task == "walk":
         out["goal_error"] = float(np.hypot(last.x - last.goal[0], last.y - last.goal[1]))
         done = stopped == "arrived" and out["goal_error"] < REACHED
+    elif c.task == "fetch":
+        out |= placed(c, last, room)
+        done = stopped == "arrived" and out["placed"]
     elif c.task == "follow":
         away = np.array([np.hypot(t.x - t.people[0, 0], t.y - t.people[0, 1]) for t in truths if t.t > FOUND])
         out["in_distance"] = float(((away > FOLLOWED[0]) & (away < FOLLOWED[1])).mean()) if len(away) else 0.0
@@ -150,6 +171,20 @@ def judge(c: RobotConfig, records: list[Record], truths: list[RobotTruth], room:
     }
 
 
+def placed(c: RobotConfig, last: RobotTruth, room: rooms.Room) -> dict[str, Any]:
+    """Whether the box asked for lies on the table asked for, and how far its middle is from where on the top it was to be put."""
+    k = next((k for k, b in enumerate(room.boxes) if b.called == (c.box or room.boxes[0].called)), None)
+    table = next((t for t in room.tables if t.called == (c.table or room.tables[1].called)), None)
+    if k is None or table is None:
+        return {"placed": False, "lifted": False}
+    box, size, start = last.boxes[k], room.boxes[k].half, room.boxes[k]
+    cos, sin = np.cos(table.yaw), np.sin(table.yaw)
+    x, y = np.array([[cos, sin], [-sin, cos]]) @ (box[:2] - (table.x, table.y))
+    on = abs(x) < table.half[0] and abs(y) < table.half[1] and abs(box[2] - table.height - size[2]) < ON
+    off = float(np.hypot(x - (table.half[0] - fetch.Config().inside), y))
+    return {"placed": bool(on), "placement_error": off, "lifted": bool(np.hypot(box[0] - start.x, box[1] - start.y) > MOVED)}
+
+
 def mapped(seen: Room, room: rooms.Room) -> tuple[float, float]:
     """Share of the floor a robot could stand on that the map calls free, and the share it calls occupied."""
     (x0, x1), (y0, y1) = room.config.length, room.config.width
@@ -168,10 +203,11 @@ def _oracle(body: Humanoid) -> Callable[..., Percept]:
     renderer = mujoco.Renderer(body.built.model, 3 * eyes.HEIGHT // eyes.STRIDE, 3 * eyes.WIDTH // eyes.STRIDE)
     renderer.enable_segmentation_rendering()
 
-    def perceive(frame: Frame, camera: CameraModel, route_line: object, expected: CameraModel) -> Percept:
+    def perceive(frame: Frame, camera: CameraModel, route_line: object, expected: WalkerState) -> Percept:
         label = rooms.classes(humanoid.render(renderer, body.data, humanoid.CAMERA), body.built.model)[1::3, 1::3]
         probability = (label[None] == np.arange(len(RoomClass.NAMES))[:, None, None]).astype(np.float32)
-        return eyes.percept(probability, frame.t, expected)
+        small = cv2.resize(frame.image, (eyes.WIDTH, eyes.HEIGHT), interpolation=cv2.INTER_AREA)
+        return eyes.percept(probability, small, frame.t, expected)
 
     return perceive
 

@@ -6,6 +6,7 @@ The film is drawn while the robot walks, since the log keeps no outside view; ti
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -107,9 +108,11 @@ def drawn(record: Record, path: list[tuple[float, float]], size: int) -> UInt8[A
     return picture[::-1].copy()
 
 
-def show(c: RobotConfig, out: Path) -> int:
-    """Run, write log and film, print the row. Returns 0 where the task was done."""
+def show(c: RobotConfig, out: Path, begin: Callable[[Path], None] | None = None) -> int:
+    """Run, write log and film, print the row; `begin` hears of the log before it is written. Returns 0 where the task was done."""
     out.mkdir(parents=True, exist_ok=True)
+    if begin is not None:
+        begin(out / "robot.mcap")
     console = Console()
     with Film(out / "robot.mp4") as film:
         filmer = Filmer(film)
@@ -117,6 +120,8 @@ def show(c: RobotConfig, out: Path) -> int:
         filmer.close()
     ending = "done" if row["success"] else "not done"
     console.print(f"{c.task}, seed {c.seed}: {ending} ({row['reason']}) after {row['seconds']:.1f} s and {row['distance']:.1f} m")
+    if "placement_error" in row:
+        console.print(f"lifted: {row['lifted']}; on the table: {row['placed']}, {row['placement_error']:.2f} m from where it was meant")
     console.print(f"fell: {row['fell']}; touched: {', '.join(row['contacts']) or 'nothing'}; place off by {row['drift']:.2f} m at the end")
     console.print(f"{out / 'robot.mcap'}\n{out / 'robot.mp4'}", highlight=False)
     return 0 if row["success"] else 1

@@ -1,7 +1,7 @@
 """The humanoid's eyes: a head-camera picture -> Percept of a room, on one CPU core.
 
-In: a Frame, and the head camera as it stood then (from joint encoders and IMU: `world.walker` passes it on as what it expects).
-Out: a Percept: class per cell, how far the floor is free at each bearing, people as detections. The network segments; metres come
+In: a Frame, and what encoders and IMU told of head and hands then (`world.walker` passes it on as what it expects). Out: a Percept: class
+per cell, how far the floor is free at each bearing, people as detections, boxes and tables (`things`). The network segments; metres come
 from the camera's geometry and the flat floor (`geometry.road_from_image` the other way round): along each bearing the floor is followed
 outwards until a cell is likelier something else, and there something stands. It knows no stairs, no glass and nothing that hangs.
 """
@@ -16,13 +16,15 @@ from jaxtyping import Float, Float32, UInt8
 
 from nanopilot.engine import Engine
 from nanopilot.geometry import image_from_vehicle
-from nanopilot.messages import CameraModel, Detection, Frame, Kind, Percept, RoomClass
+from nanopilot.messages import CameraModel, Detection, Frame, Kind, Percept, RoomClass, WalkerState
+from nanopilot.perception.things import held, things
 
 Array = np.ndarray
 
 WEIGHTS = Path(__file__).parent / "weights" / "rooms.onnx"
 VERSION = "1"
-WIDTH, HEIGHT, STRIDE = 96, 72, 2  # px the network sees; a cell of its answer
+FETCH_WEIGHTS = WEIGHTS.with_name("fetch.onnx")  # sees finer, and knows boxes and tables; learnt for a shorter time
+WIDTH, HEIGHT, STRIDE = 192, 144, 2  # px that training's networks see (the file says it: that of WEIGHTS sees 96x72); a cell of the answer
 BEARINGS = np.linspace(-0.9, 0.9, 91)  # rad, left positive, from below the camera
 RANGES = np.arange(0.35, 5.01, 0.05)  # m from below the camera
 FAR = float(RANGES[-1])  # free that far: nothing was met
@@ -42,24 +44,30 @@ class RoomEyes:
         if not path.is_file():
             raise FileNotFoundError(f"no network weights at {path}: train them with `nanopilot train rooms`, or name a file")
         self.engine = Engine(path)
+        _, self.height, self.width, _ = (d.get_length() for d in self.engine.takes["image"])
         version = self.engine.about.get("nanopilot_rooms")
         if version != VERSION:
             raise ValueError(f"{path} is of version {version or 'unknown'}, this program needs {VERSION}: train again")
 
-    def perceive(self, frame: Frame, camera: CameraModel, route_line: object, expected: CameraModel) -> Percept:
-        """What one frame shows; `expected` is the camera with its pose at that time, `camera` the same at rest."""
+    def perceive(self, frame: Frame, camera: CameraModel, route_line: object, expected: WalkerState) -> Percept:
+        """What one frame shows; `expected` has the camera with its pose at that time, `camera` the same at rest."""
         image = frame.image
         if image.shape != (camera.height, camera.width, 3):
             raise ValueError(
                 f"camera {camera.name} gives {camera.width}x{camera.height}, this picture is {image.shape[1]}x{image.shape[0]}"
             )
-        small = cv2.resize(image, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
-        return percept(next(iter(self.engine({"image": small[None]}).values()))[0], frame.t, expected)
+        small = cv2.resize(image, (self.width, self.height), interpolation=cv2.INTER_AREA)
+        return percept(next(iter(self.engine({"image": small[None]}).values()))[0], small, frame.t, expected)
 
 
-def percept(probability: Float32[Array, "7 h w"], t: float, camera: CameraModel) -> Percept:
-    """The Percept of class probabilities seen by `camera`."""
-    scene = probability.argmax(0).astype(np.uint8)
+def percept(probability: Float32[Array, "7 h w"], image: UInt8[Array, "H W 3"], t: float, walker: WalkerState) -> Percept:
+    """The Percept of class probabilities of `image`, seen by the walker's camera; what it holds counts as a part of itself."""
+    camera, scene = walker.camera, probability.argmax(0).astype(np.uint8)
+    mine = held(walker.reach, camera, scene.shape)
+    if mine is not None:
+        mine &= (scene == RoomClass.BOX) | (scene == RoomClass.ROBOT)
+        own = (np.arange(len(RoomClass.NAMES)) == RoomClass.ROBOT).astype(np.float32)[:, None, None]
+        probability, scene = np.where(mine, own, probability), np.where(mine, RoomClass.ROBOT, scene).astype(np.uint8)
     free, person = free_distance(probability, camera)
     known = free > UNKNOWN
     return Percept(
@@ -72,6 +80,7 @@ def percept(probability: Float32[Array, "7 h w"], t: float, camera: CameraModel)
         free_distance=free,
         confidence=float(probability.max(0).mean()),
         valid=bool(known.mean() > 0.3),
+        things=things(scene, image, camera),
     )
 
 

@@ -23,6 +23,8 @@ from nanopilot.messages import Behaviour, Plan, Room, Track, VehicleModel, World
 Array = np.ndarray
 
 BIG = 1e6  # m: not to be reached
+LOOKS_AROUND = "lost sight, looks around"
+WEAKLY = 50  # percent below which a cell is rather free than not
 Task = Literal["walk", "explore", "follow"]
 
 
@@ -47,6 +49,8 @@ class Config:
     replan: float = 0.4  # s between potentials
     distance: float = 1.6  # m that follow stays behind
     slack: float = 0.25  # m of that without walking
+    near_lost: float = 1.2  # m from where somebody was last seen that it turns on the spot and looks
+    look_around: float = 0.6  # rad/s
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,9 @@ def step(state: State, world: World, vehicle: VehicleModel, config: Config) -> t
         state = replace(state, potential=spread(cost, goals, room.cell), planned=world.t)
     if still:
         return replace(state, turn=0.0), _plan(world, np.zeros(3), reason, Behaviour.ARRIVED if state.arrived else Behaviour.STOP, config)
+    if reason == LOOKS_AROUND:
+        side = np.copysign(config.look_around, state.turn)
+        return replace(state, turn=side), _plan(world, np.array([0.0, 0.0, side]), reason, Behaviour.KEEP_LANE, config)
     speed, turn, why = _choose(state, world, room, clearance, config)
     behaviour = Behaviour.STOP if speed == 0.0 and turn == 0.0 else Behaviour.KEEP_LANE
     return replace(state, turn=turn), _plan(world, np.array([speed, 0.0, turn]), why or reason, behaviour, config)
@@ -87,7 +94,7 @@ def step(state: State, world: World, vehicle: VehicleModel, config: Config) -> t
 def _task(state: State, world: World, room: Room, config: Config) -> tuple[State, Array, str, bool]:
     """New state, goal cells (n, 2) as row and column, a few words, and whether to stand still."""
     if config.task == "explore":
-        edge = frontier(room, config.occupied)
+        edge = frontier(room)
         done = len(edge) == 0 and world.t > 3.0
         return replace(state, arrived=state.arrived or done), edge, "explore" if not done else "all seen", done or len(edge) == 0
     if config.task == "follow":
@@ -108,7 +115,8 @@ def _follow(state: State, world: World, room: Room, config: Config) -> tuple[Sta
     if track is None:
         if state.last_seen is None:
             return state, np.zeros((0, 2), int), "nobody to follow", True
-        return state, cells(np.array([state.last_seen]), room), "lost sight", False
+        away = np.hypot(state.last_seen[0] - room.x, state.last_seen[1] - room.y)
+        return state, cells(np.array([state.last_seen]), room), "lost sight" if away > config.near_lost else LOOKS_AROUND, False
     at = parent_from_child(np.array([track.x, track.y]), room.x, room.y, room.yaw)
     state = replace(state, followed=track.id, last_seen=(float(at[0]), float(at[1])))
     distance = float(np.hypot(track.x, track.y))
@@ -116,9 +124,9 @@ def _follow(state: State, world: World, room: Room, config: Config) -> tuple[Sta
     return state, cells(at[None], room), f"{distance:.1f} m behind", close
 
 
-def frontier(room: Room, occupied: int) -> Array:
+def frontier(room: Room) -> Array:
     """Free cells beside unknown ones, in patches big enough to walk to, as (n, 2) row and column."""
-    free = (room.occupancy < 100 - occupied).astype(np.uint8)
+    free = (room.occupancy < WEAKLY).astype(np.uint8)  # at the edge a cell was seen once, from afar: 40 to 50 percent
     unknown = (room.occupancy == Room.UNKNOWN).astype(np.uint8)
     edge = free & cv2.dilate(unknown, np.ones((3, 3), np.uint8))
     count, label, stats, _ = cv2.connectedComponentsWithStats(edge, connectivity=8)

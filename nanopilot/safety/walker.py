@@ -1,17 +1,19 @@
-"""A humanoid's one door: Command with a Walk -> SafeCommand with reasons. A body with legs takes nothing else.
+"""A humanoid's one door: Command with a Walk and perhaps a Reach -> SafeCommand with reasons. A body with legs takes nothing else.
 
 In: what control wants (or None), what the body tells, the time, a concern of the pilot, and the second opinion of `keep_out`. Out: the
-velocity allowed. Denied by default: a command that is missing, old or not finite, a blind robot, or one that leans, stands still,
-as far as the limits of change let it. Limits are guesses for an indoor robot that walks among people (ISO 13482 asks for them, and
-names none). It imports only `messages` and the standard library. It can't keep a falling robot up.
+velocity allowed. Denied by default: a command that is missing, old or not finite, a blind robot, or one that leans, stands still, as far
+as the limits of change let it. Limits are guesses for an indoor robot that walks among people (ISO 13482 asks for them, and names none).
+Palms stay where arms can't hit the robot, move slowly, and stay where they are while anything is wrong: what is held is not dropped. How
+hard they may press is the body's limit, which feels them. It imports only `messages` and the standard library. It can't keep a falling
+robot up.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf, isfinite
+from math import dist, inf, isfinite
 
-from nanopilot.messages import Alert, CarState, Command, Guard, Mode, RssVerdict, SafeCommand, Signal, Walk
+from nanopilot.messages import Alert, CarState, Command, Guard, Mode, Reach, RssVerdict, SafeCommand, Signal, Walk
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,11 @@ class Config:
     measured: float = 1.0  # m/s and rad/s that what the body does may exceed its command by, for `failing` s
     failing: float = 1.0  # s
     max_gap: float = 0.5  # s between two steps
+    hand_low: tuple[float, float, float] = (0.12, -0.45, 0.6)  # m, palms' corner of the vehicle frame
+    hand_high: tuple[float, float, float] = (0.55, 0.45, 1.25)
+    apart: float = 0.12  # m at least between palms
+    hand_speed: float = 0.35  # m/s
+    rest: tuple[float, float, float] = (0.25, 0.2, 0.8)  # m, of the left palm before the first reach (measured on the standing model)
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,7 @@ class State:
     walk: Walk = Walk(0.0, 0.0, 0.0)
     concerned: float = 0.0  # s
     excess: float = 0.0  # s
+    reach: Reach | None = None
 
 
 def initial(config: Config = Config(), engaged: bool = False) -> State:
@@ -78,11 +86,13 @@ def step(
     elif mode == Mode.ENGAGED:
         wanted = _kept_out(command.walk, near, reasons)
     walk = _limited(wanted, state.walk, dt, reasons, config)
+    wished = command.reach if command is not None and mode == Mode.ENGAGED else None
+    reach = _held(wished, state.reach, dt, reasons, config)
     t = t_now if isfinite(t_now) else max(state.t, 0.0)
     engaged = mode in (Mode.ENGAGED, Mode.TAKEOVER)
     alert = Alert.NONE if mode in (Mode.ENGAGED, Mode.OFF) else Alert.TAKEOVER
-    safe = SafeCommand(t, 0.0, 0.0, Signal.OFF, engaged, tuple(reasons), mode, alert, walk.vx, walk=walk if engaged else None)
-    return State(mode, t, walk if engaged else Walk(0.0, 0.0, 0.0), concerned, excess), safe
+    safe = SafeCommand(t, 0.0, 0.0, Signal.OFF, engaged, tuple(reasons), mode, alert, walk.vx, walk=walk if engaged else None, reach=reach)
+    return State(mode, t, walk if engaged else Walk(0.0, 0.0, 0.0), concerned, excess, reach), safe
 
 
 def _refusal(command: Command | None, car: CarState | None, t_now: float, dt: float, config: Config) -> str:
@@ -94,7 +104,8 @@ def _refusal(command: Command | None, car: CarState | None, t_now: float, dt: fl
         return "no command"
     if not 0.0 <= t_now - command.t <= config.max_age:
         return "command too old"
-    if not all(isfinite(v) for v in (command.walk.vx, command.walk.vy, command.walk.yaw_rate)):
+    hands = () if command.reach is None else (*command.reach.left, *command.reach.right)
+    if not all(isfinite(v) for v in (command.walk.vx, command.walk.vy, command.walk.yaw_rate, *hands)):
         return "command not finite"
     return ""
 
@@ -111,6 +122,31 @@ def _kept_out(walk: Walk, near: RssVerdict | None, reasons: list[str]) -> Walk:
         reasons.append("too near")
         return Walk(0.0, walk.vy, walk.yaw_rate)
     return walk
+
+
+def _held(wished: Reach | None, last: Reach | None, dt: float, reasons: list[str], config: Config) -> Reach | None:
+    """Where palms may be: as wished within the limits; without a wish where they were. Once hands reach, they do not go limp."""
+    if wished is None:
+        return last
+    x, y, z = config.rest
+    before = ((x, y, z), (x, -y, z)) if last is None else (last.left, last.right)
+    wanted = [
+        [_within(v, low, high, "reach limited", reasons) for v, low, high in zip(palm, config.hand_low, config.hand_high, strict=True)]
+        for palm in (wished.left, wished.right)
+    ]
+    if wanted[0][1] - wanted[1][1] < config.apart:
+        reasons.append("palms kept apart")
+        middle = (wanted[0][1] + wanted[1][1]) / 2
+        wanted[0][1], wanted[1][1] = middle + config.apart / 2, middle - config.apart / 2
+    farthest = max(dist(a, b) for a, b in zip(wanted, before, strict=True))
+    share = min(1.0, config.hand_speed * dt / farthest) if farthest > 0.0 else 1.0
+    if share < 1.0:
+        reasons.append("hands slowed")
+    left, right = (
+        (b[0] + share * (a[0] - b[0]), b[1] + share * (a[1] - b[1]), b[2] + share * (a[2] - b[2]))
+        for a, b in zip(wanted, before, strict=True)
+    )
+    return Reach(left, right)
 
 
 def _limited(wanted: Walk, last: Walk, dt: float, reasons: list[str], config: Config) -> Walk:

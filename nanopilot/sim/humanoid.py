@@ -42,6 +42,12 @@ ARMATURE = {
 }  # kg m², of the motors, as the policy was trained; the first name that fits  # fmt: skip
 JOINT_FRICTION = 0.1  # N m, as the policy was trained
 PELVIS_HEIGHT = 0.78  # m, standing
+PALMS = ("left_palm", "right_palm")  # sites in the middle of the pads
+PAD_AT, PAD_HALF = (0.10, 0.05, 0.005), (0.055, 0.012, 0.045)  # m in the wrist's frame, mirrored for the right; half sizes
+PAD_FRICTION = (1.5, 0.02, 0.001)  # of rubber on cardboard, guess
+ARM_KP = np.array([60, 60, 40, 60, 30, 20, 20] * 2, float)  # N m/rad of the arms: stiffer than for swinging, soft enough to squeeze
+ARM_KD = np.array([3, 3, 2, 3, 1.5, 1, 1] * 2, float)  # N m s/rad
+ARMS = np.arange(15, 29)  # where they are among the 29
 SOLE = 0.005  # m, radius of the balls under the feet
 KEPT_FACES, LEAST_FACES = 0.06, 200  # share of a mesh's triangles that is kept, and how many at least: about 60 000 in all
 
@@ -107,6 +113,7 @@ class Built:
     q: Array
     v: Array
     motor: Array
+    hands: bool = False
 
     def standing(self) -> Any:
         """MjData of the robot standing at the origin."""
@@ -118,8 +125,8 @@ class Built:
         return data
 
 
-def build(furnish: Callable[[Any], None], gait: Gait, camera_pitch: float = CAMERA_PITCH) -> Built:
-    """The robot in a world that `furnish` adds to its MjSpec."""
+def build(furnish: Callable[[Any], None], gait: Gait, camera_pitch: float = CAMERA_PITCH, hands: bool = False) -> Built:
+    """The robot in a world that `furnish` adds to its MjSpec; with `hands` it has rubber palms, and contacts that can hold a box."""
     mujoco = require()
     spec = mujoco.MjSpec.from_file(str(light_model()))
     for light in list(spec.lights):
@@ -141,12 +148,34 @@ def build(furnish: Callable[[Any], None], gait: Gait, camera_pitch: float = CAME
     right = np.array([0.0, -1.0, 0.0])
     head = spec.body("torso_link").add_camera(name=CAMERA, pos=list(CAMERA_AT), fovy=CAMERA_FOV_DEG)
     head.alt.type, head.alt.xyaxes = mujoco.mjtOrientation.mjORIENTATION_XYAXES, [*right, *np.cross(right, ahead)]
+    if hands:
+        _hands(spec, gait)
     furnish(spec)
     model = spec.compile()
     motors = {int(model.actuator_trnid[i, 0]): i for i in range(model.nu)}
     joints = [model.joint(name) for name in gait.joints]
     q, v = np.array([j.qposadr[0] for j in joints]), np.array([j.dofadr[0] for j in joints])
-    return Built(model, q, v, np.array([motors[j.id] for j in joints]))
+    return Built(model, q, v, np.array([motors[j.id] for j in joints]), hands)
+
+
+def _hands(spec: Any, gait: Gait) -> None:
+    """Pads on both palms, stiffer arms, and friction that does not creep (elliptic cones, no-slip solver)."""
+    mujoco = require()
+    spec.option.cone, spec.option.impratio, spec.option.noslip_iterations = mujoco.mjtCone.mjCONE_ELLIPTIC, 10, 4
+    for k, index in enumerate(ARMS):
+        motor = next(a for a in spec.actuators if a.target == gait.joints[index])
+        gain, bias = np.zeros(10), np.zeros(10)
+        gain[0], bias[1], bias[2] = ARM_KP[k], -ARM_KP[k], -ARM_KD[k]
+        motor.gainprm, motor.biasprm = gain, bias
+    for side, sign in (("left", -1), ("right", 1)):
+        # their thinned hulls overlap: a wrist would jam
+        spec.add_exclude(bodyname1=f"{side}_elbow_link", bodyname2=f"{side}_wrist_pitch_link")
+        wrist, (x, y, z) = spec.body(f"{side}_wrist_yaw_link"), PAD_AT
+        wrist.add_geom(
+            type=mujoco.mjtGeom.mjGEOM_BOX, size=list(PAD_HALF), pos=[x, sign * y, z], rgba=[0.15, 0.15, 0.15, 1],
+            friction=list(PAD_FRICTION), condim=4, priority=2, mass=0.02,
+        )  # fmt: skip
+        wrist.add_site(name=f"{side}_palm", pos=[x, sign * (y + PAD_HALF[1]), z])
 
 
 def light_model() -> Path:

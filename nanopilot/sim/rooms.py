@@ -1,10 +1,10 @@
 """Rooms made at random for the humanoid: floor, walls, things that stand about, people who walk, lights and textures.
 
-In: a seed and how full the room is. Out: what to add to a MuJoCo spec, where the goal is, and where people are at a time.
-Every look is drawn at random (procedural textures, colours, lights), so that a network can't learn colours; seeds below 100 000
-furnish evaluated rooms, training takes others. A geom's name begins with its class, which is how truth and contacts are told.
-People are rigid figures of capsules that glide to and fro on straight lines, and wait while the robot is close ahead of
-them, as people do. Tables are solid down to the floor. It has no ceiling, no stairs, no glass.
+In: a seed and how full the room is. Out: what to add to a MuJoCo spec, where the goal is, and where people are at a time. Every look is
+drawn at random (procedural textures, colours, lights), so that a network can't learn colours; seeds below 100 000 furnish evaluated
+rooms, training takes others. A geom's name begins with its class, which is how truth and contacts are told. People are rigid figures of
+capsules that glide to and fro on straight lines, and wait while the robot is close ahead of them, as people do. Tables are solid down to
+the floor; those for `fetch`, and their boxes, stand in `parcels`. It has no ceiling, no stairs, no glass.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from nanopilot.messages import RoomClass
+from nanopilot.sim import parcels
 from nanopilot.sim.humanoid import require
 
 Array = np.ndarray
@@ -41,6 +42,8 @@ class RoomConfig:
     people: int = 2
     gap: float = 1.5  # between centres of things: a way of 0.9 m at least
     clear: float = 1.2  # around start and goal
+    named: bool = False  # tables and boxes look as `parcels` has them; else they are blocks of any look
+    fetch: bool = False  # three tables, two parcels, and `things` others; the goal is unused
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,8 @@ class Room:
     things: list[tuple[str, float, float, float]]  # class, x, y, radius
     walkers: list[Walker]
     gone: list[float] = field(default_factory=list)  # m each walker has walked
+    tables: list[parcels.Table] = field(default_factory=list)
+    boxes: list[parcels.Parcel] = field(default_factory=list)  # free to be moved
 
     def furnish(self, spec: Any) -> None:
         """Add everything to the spec; the same room always looks the same."""
@@ -85,6 +90,10 @@ class Room:
             self._box(world, f"wall{k}", x, y, height / 2, (w, d, height / 2), 0.0, material)
         for k, (kind, x, y, radius) in enumerate(self.things):
             self._thing(world, rng, paint, f"{kind}{k}", kind, x, y, radius)
+        for table in self.tables:
+            parcels.table(world, paint, table)
+        for box in self.boxes:
+            parcels.parcel(world, paint, box, free=True)
         for k in range(len(self.walkers)):
             self._person(spec, rng, paint, k)
         self._rugs_and_posters(world, rng, paint, height)
@@ -97,15 +106,24 @@ class Room:
     def _thing(self, world: Any, rng: Any, paint: Painter, name: str, kind: str, x: float, y: float, radius: float) -> None:
         shapes = require().mjtGeom
         yaw = rng.uniform(0, np.pi)
-        if kind == "table":
+        if kind == "table" and not self.config.named:
             side, height = radius / np.sqrt(2), rng.uniform(0.6, 0.85)
             self._box(world, name, x, y, height / 2, (side, side * rng.uniform(0.6, 1.0), height / 2), yaw, paint.material())
             if rng.random() < 0.6:
                 size = rng.uniform(0.07, 0.14, 3)
                 self._box(world, f"box_on_{name}", x, y, height + size[2], tuple(size), yaw, paint.material())
-        elif kind == "box":
+        elif kind == "box" and not self.config.named:
             size = rng.uniform(0.1, 0.24, 3)
             self._box(world, name, x, y, size[2], tuple(size), yaw, paint.material())
+        elif kind == "table":
+            side, height = radius / np.sqrt(2), rng.uniform(0.6, 0.85)
+            half = (side * rng.uniform(0.6, 1.0), side)
+            parcels.table(world, paint, parcels.Table(name, x, y, yaw, half, height, parcels.any_colour(rng)))
+            if rng.random() < 0.6:
+                size = tuple(rng.uniform(0.07, 0.14, 3))
+                parcels.parcel(world, paint, parcels.Parcel(f"box_on_{name}", x, y, height, yaw, size, parcels.any_colour(rng)))
+        elif kind == "box":
+            parcels.parcel(world, paint, parcels.Parcel(name, x, y, 0.0, yaw, tuple(rng.uniform(0.1, 0.24, 3)), parcels.any_colour(rng)))
         else:
             height = rng.uniform(0.4, 2.0)
             if rng.random() < 0.5:
@@ -181,6 +199,9 @@ class Room:
 
 def room(config: RoomConfig = RoomConfig()) -> Room:
     """Place goal, things and people for a seed. Raises ValueError where they don't fit."""
+    if config.fetch:
+        laid = parcels.lay(config.seed, config.length, config.width, config.things)
+        return Room(config, (0.0, 0.0), laid.things, [], [], laid.tables, laid.boxes)
     rng = np.random.default_rng([config.seed, 0])
     (x0, x1), (y0, y1) = config.length, config.width
     goal = (float(rng.uniform(x1 - 2.8, x1 - 1.2)), float(rng.uniform(y0 + 1.0, y1 - 1.0)))
@@ -236,6 +257,13 @@ class Painter:
         repeat = float(rng.uniform(0.4, 3.0))
         material = self.spec.add_material(name=name, texrepeat=[repeat, repeat], texuniform=True, **shine)
         material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = name
+        return name
+
+    def plain(self, colour: parcels.Colour) -> str:
+        """A new material of one colour."""
+        name = f"paint{self.count}"
+        self.count += 1
+        self.spec.add_material(name=name, rgba=[*np.clip(colour, 0.0, 1.0), 1], specular=0.1, shininess=0.2)
         return name
 
     def skin(self) -> str:

@@ -81,3 +81,4 @@ class RobotTruth(Message):
     touched: tuple[str, ...]  # names of what it has touched so far
     goal: tuple[float, float]
     people: Float[np.ndarray, "n 2"]
+    boxes: Float[np.ndarray, "n 3"] | None = None  # middles of those that can be moved

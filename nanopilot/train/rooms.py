@@ -1,9 +1,9 @@
 """Train the humanoid's eyes: draw rooms, learn what each pixel is, export. Read it from top to bottom.
 
-In: nothing but seeds; frames are drawn once into a cache folder. Out: rooms.onnx (a picture in, class probabilities out) and a line
-of figures on rooms never trained on. The network is a small relative of the car's (`train.network`'s blocks): a residual trunk to
-1/16, a feature pyramid back to 1/2. It learns segmentation only; metres come from the camera's geometry, not from the network.
-A stopped run goes on from its last checkpoint.
+In: nothing but seeds; frames are drawn once into a cache folder. Out: rooms.onnx (a picture in, class probabilities out) and a line of
+figures on rooms never trained on. The network is a small relative of the car's (`train.network`'s blocks): a residual trunk to 1/16, a
+feature pyramid back to 1/2, learnt on pieces of pictures and used on whole ones. It learns segmentation only; metres come from the
+camera's geometry, not from the network. A stopped run goes on from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import tyro
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from nanopilot.bodies.arms import Arms
 from nanopilot.messages import RoomClass
 from nanopilot.perception.rooms import HEIGHT, STRIDE, VERSION, WIDTH
 from nanopilot.sim import humanoid, rooms
@@ -31,7 +32,10 @@ Array = np.ndarray
 
 TRAIN_SEEDS, TEST_SEEDS = 100_000, 200_000  # the first room of each; evaluated rooms have smaller seeds
 WARM_UP = 100  # steps of a rising rate
-FINER = 2  # times the network's resolution at which frames are kept, for a larger network another day
+LOOK = 2  # of rooms and robot in kept frames: another number, and they are drawn anew
+CROP = (96, 80)  # px of the pieces that are learnt from: the network has no fixed size
+RARE = (RoomClass.BOX, RoomClass.TABLE, RoomClass.PERSON)
+POSES = 6  # of the arms in a room
 WEIGHTS = np.array([0.5, 1.0, 1.0, 2.0, 2.0, 2.0, 1.0], np.float32)  # of the classes in the loss, guess: rare ones more
 
 
@@ -40,12 +44,13 @@ class TrainConfig:
     out: Path = Path("~/.cache/nanopilot/rooms").expanduser()
     rooms: int = 150
     test_rooms: int = 15
-    views: int = 30
-    steps: int = 1500
+    views: int = 24
+    steps: int = 3000
     batch: int = 16
     rate: float = 3e-3
     seed: int = 0
     bfloat16: bool = False
+    begin: Path | None = None  # a checkpoint whose weights to begin with
     draw_only: bool = False
     every: int = 200  # steps between checkpoints
 
@@ -54,28 +59,49 @@ class TrainConfig:
 
 
 def draw(seed: int, views: int) -> tuple[UInt8[Array, "n h w 3"], UInt8[Array, "n h2 w2"]]:
-    """Pictures and labels of one random room: robot, joints, head and people anywhere."""
+    """Pictures and labels of one random room: robot, joints, head, palms, a parcel in them, and people anywhere."""
     mujoco = humanoid.require()
     rng = np.random.default_rng([seed, 2])
     long, wide = rng.uniform(5, 11), rng.uniform(2.2, 4.2)
-    # fuller and of more sizes than the rooms that are walked
-    config = rooms.RoomConfig(seed, (-2.0, long - 2.0), (-wide, wide), int(rng.integers(2, 10)), 0, gap=1.1, clear=0.0)
+    if rng.random() < 0.6:
+        config = rooms.RoomConfig(seed, (-2.0, min(long, 7.0) - 1.5), (-wide, wide), int(rng.integers(2, 6)), 0, fetch=True)
+    else:  # fuller and of more sizes than the rooms that are walked
+        config = rooms.RoomConfig(seed, (-2.0, long - 2.0), (-wide, wide), int(rng.integers(2, 10)), 0, gap=1.1, clear=0.0, named=True)
     try:
         room = rooms.room(config)
     except ValueError:
         return draw(seed + 50_000, views)
-    room.walkers = [rooms.Walker((0, 0), (1, 1), 0.0)] * int(rng.integers(0, 5))
-    built = humanoid.build(room.furnish, humanoid.Gait(), humanoid.CAMERA_PITCH + rng.uniform(-0.1, 0.1))
+    room.walkers = [rooms.Walker((0, 0), (1, 1), 0.0)] * int(rng.integers(0, 4))
+    gait = humanoid.Gait()
+    built = humanoid.build(room.furnish, gait, humanoid.CAMERA_PITCH + rng.uniform(-0.1, 0.1), hands=True)
+    reaches = [_reach(Arms(built, gait), rng) for _ in range(POSES)]
     data, renderer = built.standing(), mujoco.Renderer(built.model, humanoid.CAMERA_HEIGHT, humanoid.CAMERA_WIDTH)
     images, labels = [], []
     while len(images) < views:
         at = np.array([rng.uniform(config.length[0] + 0.4, config.length[1] - 0.4), rng.uniform(-wide + 0.4, wide - 0.4)])
+        yaw = rng.uniform(-np.pi, np.pi)
+        if room.tables and rng.random() < 0.6:  # before a table, looking at it
+            table = room.tables[rng.integers(len(room.tables))]
+            out, along, turn = table.half[0] + rng.uniform(0.25, 1.8), rng.uniform(-0.4, 0.4), table.yaw
+            ahead, aside = np.array([np.cos(turn), np.sin(turn)]), np.array([-np.sin(turn), np.cos(turn)])
+            at = np.array([table.x, table.y]) + out * ahead + along * aside
+            yaw = turn + np.pi + rng.normal(0, 0.3)
         if any(np.hypot(*(at - (x, y))) < r + 0.3 for _, x, y, r in room.things):
             continue
-        yaw = rng.uniform(-np.pi, np.pi)
+        mujoco.mj_resetData(built.model, data)  # parcels back to their tables
         data.qpos[:3] = *at, humanoid.PELVIS_HEIGHT + rng.normal(0, 0.02)
         mujoco.mju_euler2Quat(data.qpos[3:7], np.array([yaw, rng.normal(0, 0.04), rng.normal(0, 0.04)]), "zyx")
         data.qpos[built.q] = humanoid.STAND + rng.normal(0, 0.15, 29)
+        kind = rng.random()
+        if kind < 0.5:
+            middle, gap, angles = reaches[rng.integers(POSES)]
+            data.qpos[built.q[humanoid.ARMS]] = angles + rng.normal(0, 0.03, 14)
+            if room.boxes and gap < 0.15:  # carried
+                box = built.model.body(room.boxes[1].name).jntadr[0]
+                place = built.model.jnt_qposadr[box]
+                turned = np.array([[np.cos(yaw), -np.sin(yaw)], [np.sin(yaw), np.cos(yaw)]])
+                data.qpos[place : place + 3] = *(at + turned @ middle[:2]), data.qpos[2] + middle[2]
+                data.qpos[place + 3 : place + 7] = np.cos(yaw / 2), 0, 0, np.sin(yaw / 2)
         for k in range(len(room.walkers)):
             away, bearing = rng.uniform(0.7, 5.5), yaw + rng.uniform(-1.0, 1.0)
             data.mocap_pos[k] = *(at + away * np.array([np.cos(bearing), np.sin(bearing)])), 0.0
@@ -86,10 +112,20 @@ def draw(seed: int, views: int) -> tuple[UInt8[Array, "n h w 3"], UInt8[Array, "
         renderer.enable_segmentation_rendering()
         label = rooms.classes(humanoid.render(renderer, data, humanoid.CAMERA), built.model)
         renderer.disable_segmentation_rendering()
-        images.append(cv2.resize(image, (FINER * WIDTH, FINER * HEIGHT), interpolation=cv2.INTER_AREA))
-        labels.append(cv2.resize(label, (FINER * WIDTH // STRIDE, FINER * HEIGHT // STRIDE), interpolation=cv2.INTER_NEAREST))
+        images.append(cv2.resize(image, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA))
+        w, h = WIDTH // STRIDE, HEIGHT // STRIDE
+        u, v = (((np.arange(n) + 0.5) / n * full).astype(int) for n, full in ((w, label.shape[1]), (h, label.shape[0])))  # cells' middles
+        labels.append(label[np.ix_(v, u)])
     renderer.close()
     return np.stack(images), np.stack(labels)
+
+
+def _reach(arms: Arms, rng: np.random.Generator) -> tuple[Float[Array, "3"], float, Float[Array, "14"]]:
+    """Palms somewhere before the body: their middle (pelvis frame), half their distance, and the arms' angles."""
+    middle = np.array([rng.uniform(0.26, 0.4), rng.normal(0, 0.02), rng.uniform(-0.08, 0.25)])
+    gap = float(rng.choice([rng.uniform(0.11, 0.14), 0.24]))
+    side = np.array([0.0, gap, 0.0])
+    return middle, gap, arms.solve(humanoid.STAND.copy(), np.stack([middle + side, middle - side]), np.eye(3), 25).copy()
 
 
 def load(first: int, count: int, config: TrainConfig) -> tuple[Array, Array]:
@@ -97,7 +133,7 @@ def load(first: int, count: int, config: TrainConfig) -> tuple[Array, Array]:
     config.out.mkdir(parents=True, exist_ok=True)
     parts = []
     for seed in range(first, first + count):
-        path = config.out / f"{seed}-{config.views}.npz"
+        path = config.out / f"{seed}-{config.views}-{LOOK}.npz"
         if not path.exists():
             images, labels = draw(seed, config.views)
             part = path.with_suffix(".part.npz")
@@ -105,11 +141,25 @@ def load(first: int, count: int, config: TrainConfig) -> tuple[Array, Array]:
             part.replace(path)
             print(f"drew {path.name}", flush=True)
         with np.load(path) as kept:
-            blocks = kept["images"].reshape(-1, HEIGHT, FINER, WIDTH, FINER, 3)
-            parts.append(
-                (blocks.mean((2, 4), dtype=np.float32).astype(np.uint8), kept["labels"][:, 1::FINER, 1::FINER])
-            )  # the cell's middle
+            parts.append((kept["images"], kept["labels"]))
     return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+
+
+def cut(images: Array, labels: Array, pick: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """The picked pictures, as pieces of CROP; half of them around something rare. Every fourth batch is whole pictures, fewer of them."""
+    if rng.random() < 0.25:
+        whole = pick[: max(1, len(pick) * CROP[0] * CROP[1] // (WIDTH * HEIGHT))]
+        return images[whole], labels[whole]
+    w, h = CROP[0] // STRIDE, CROP[1] // STRIDE
+    pieces = []
+    for k in pick:
+        label = labels[k]
+        rare = np.argwhere(np.isin(label, RARE)) if rng.random() < 0.5 else ()
+        v, u = rare[rng.integers(len(rare))] if len(rare) else (rng.integers(label.shape[0]), rng.integers(label.shape[1]))
+        v, u = np.clip(v - rng.integers(h), 0, label.shape[0] - h), np.clip(u - rng.integers(w), 0, label.shape[1] - w)
+        piece = images[k, STRIDE * v : STRIDE * v + CROP[1], STRIDE * u : STRIDE * u + CROP[0]]
+        pieces.append((piece, label[v : v + h, u : u + w]))
+    return np.stack([p[0] for p in pieces]), np.stack([p[1] for p in pieces])
 
 
 def augment(images: UInt8[Array, "b h w 3"], labels: Array, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -186,7 +236,9 @@ def train(config: TrainConfig) -> None:
     network = RoomNetwork().to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(network.parameters(), config.rate, weight_decay=1e-3)
     parts = ((network, "network"), (optimiser, "optimiser"))
-    kept, done, start = config.out / "checkpoint.pt", 0, perf_counter()
+    kept, done, start = config.out / f"checkpoint-{LOOK}.pt", 0, perf_counter()
+    if config.begin is not None and not kept.exists():
+        network.load_state_dict(torch.load(config.begin, weights_only=True)["network"])
     if kept.exists():
         state = torch.load(kept, weights_only=True)
         for part, name in parts:
@@ -198,7 +250,7 @@ def train(config: TrainConfig) -> None:
             group["lr"] = config.rate * min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + cos(pi * step / config.steps))
         rng = np.random.default_rng([config.seed, step])
         pick = rng.integers(0, len(images), config.batch)
-        image, label = augment(images[pick], labels[pick], rng)
+        image, label = augment(*cut(images, labels, pick, rng), rng)
         with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
             logits = network(normalise(torch.from_numpy(image)))
         loss = F.cross_entropy(logits.float(), torch.from_numpy(label).long(), weights, label_smoothing=0.02)
@@ -228,7 +280,7 @@ def export(network: RoomNetwork, config: TrainConfig, figures: dict[str, float],
     model = onnx.load(str(path))
     about = {
         "nanopilot_rooms": VERSION,
-        "train": json.dumps({**asdict(config), "out": "", "steps_done": steps}),
+        "train": json.dumps({**asdict(config), "out": "", "begin": str(config.begin or ""), "steps_done": steps}),
         "test_iou": json.dumps(figures),
     }
     onnx.helper.set_model_props(model, about)

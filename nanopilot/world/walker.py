@@ -1,9 +1,10 @@
-"""A humanoid's world: the floor around it as an occupancy grid, people as tracks, and where it is.
+"""A humanoid's world: the floor around it as an occupancy grid, people as tracks, boxes and tables as it last saw them well, and its place.
 
 In: Observations with a WalkerState, and the Percept of each picture. Out: a World with a Room. The grid is in the frame of the start;
 place and yaw are the body's dead reckoning as it comes (matching each picture's edges with the map was tried: standing still for 6 s,
 it moved 0.15 m). Occupancy is a log-odds grid (Moravec and Elfes 1985); people are kept out of it and followed by an alpha-beta
-filter each (Kalata 1984). What moved away is forgotten when its floor is seen free again.
+filter each (Kalata 1984). Boxes and tables are means of what was seen, weighted by how good the look was, with old looks fading.
+What moved away is forgotten when its floor is seen free again.
 """
 
 from __future__ import annotations
@@ -14,8 +15,21 @@ from math import inf
 import numpy as np
 from jaxtyping import Float, Float32
 
-from nanopilot.geometry import child_from_parent, parent_from_child, rotation_2d, wrap
-from nanopilot.messages import CameraModel, Detection, Kind, Observation, Percept, Room, Track, Turn, World
+from nanopilot.geometry import child_from_parent, image_from_vehicle, parent_from_child, rotation_2d, wrap
+from nanopilot.messages import (
+    CameraModel,
+    Detection,
+    Kind,
+    Observation,
+    Percept,
+    Room,
+    RoomClass,
+    Thing,
+    Track,
+    Turn,
+    WalkerState,
+    World,
+)  # fmt: skip
 
 Array = np.ndarray
 
@@ -39,6 +53,8 @@ class Config:
     beta: float = 0.15  # and its velocity
     fastest: float = 1.5  # m/s of a person
     forget: float = 3.0  # s unseen: beside us they are out of the picture
+    same: tuple[float, float] = (0.4, 0.8)  # m within which a box, a table is the one known before
+    fade: float = 0.95  # of the weight of earlier looks, each look
 
 
 @dataclass(frozen=True)
@@ -52,6 +68,20 @@ class Person:
 
 
 @dataclass(frozen=True)
+class Known:
+    """A box or table in the frame of the start."""
+
+    kind: str
+    at: Float[Array, "2"]
+    front: Float[Array, "2"]  # where its front looks, of length `weight`
+    z: float
+    width: float
+    weight: float
+    seen: float
+    colours: tuple[tuple[str, float], ...]  # and how much weight spoke for each
+
+
+@dataclass(frozen=True)
 class State:
     grid: Float32[Array, "h w"]
     people: tuple[Person, ...] = ()
@@ -59,17 +89,18 @@ class State:
     goal: tuple[float, float] | None = None
     speed_limit: float = 0.6
     percept_t: float = -inf
+    things: tuple[Known, ...] = ()
 
 
 def initial(config: Config = Config()) -> State:
     return State(np.zeros(config.size, np.float32))
 
 
-def expected(state: State, observation: Observation, config: Config) -> CameraModel:
-    """The head camera as it stands now, which perception needs for metres. Raises ValueError for a body without legs."""
+def expected(state: State, observation: Observation, config: Config) -> WalkerState:
+    """How head and hands stand now, which perception needs for metres. Raises ValueError for a body without legs."""
     if observation.walker is None:
         raise ValueError("this world is a walker's, and the body says nothing of its legs")
-    return observation.walker.camera
+    return observation.walker
 
 
 def step(state: State, observation: Observation, percept: Percept | None, config: Config) -> tuple[State, World]:
@@ -84,7 +115,8 @@ def step(state: State, observation: Observation, percept: Percept | None, config
     if percept is not None and percept.valid and percept.t > state.percept_t:
         here, edges, ends = _rays(percept, walker.camera, config)
         standing = ends & ~_persons_bearings(percept, walker.camera, config)
-        state = replace(state, grid=_drawn(state.grid, pose, here, edges, standing, ends, config), percept_t=percept.t)
+        grid = _drawn(state.grid, pose, here, edges, standing, ends, percept, walker.camera, config)
+        state = replace(state, grid=grid, percept_t=percept.t, things=_remembered(state.things, percept.things, pose, t, config))
         state = _follow(state, pose, percept.objects, t, config)
     state = replace(state, people=tuple(p for p in state.people if t - p.seen < config.forget))
     return state, _told(state, pose, observation, config)
@@ -112,8 +144,9 @@ def _persons_bearings(percept: Percept, camera: CameraModel, config: Config) -> 
 
 
 def _drawn(
-    grid: Float32[Array, "h w"], pose: tuple[float, float, float], here: Array, edges: Array, standing: Array, ends: Array, config: Config
-) -> Float32[Array, "h w"]:
+    grid: Float32[Array, "h w"], pose: tuple[float, float, float], here: Array, edges: Array, standing: Array, ends: Array,
+    percept: Percept, camera: CameraModel, config: Config,
+) -> Float32[Array, "h w"]:  # fmt: skip
     """The grid with one picture's rays in it; each cell counts once a picture, and where a ray ends counts more than passing."""
     reach = np.hypot(*(edges - here).T)
     seen = reach > 0
@@ -124,6 +157,7 @@ def _drawn(
     change = np.zeros_like(grid)
     weight = np.minimum(1.0, (config.trusted / np.maximum(passing, 0.1)) ** 2)
     rows, columns, inside = _cells(points.reshape(-1, 2), pose, config)
+    inside &= ~_behind_ourselves(points.reshape(-1, 2), percept.scene, camera)
     order = np.argsort(weight.ravel()[inside])  # the nearest pass is written last
     change[rows[inside][order], columns[inside][order]] = config.free * weight.ravel()[inside][order]
     if standing.any():
@@ -133,6 +167,42 @@ def _drawn(
             sure = np.minimum(1.0, (config.trusted / reach[standing]) ** 2)
             change[rows[inside], columns[inside]] = config.hit * sure[inside]
     return np.clip(grid + change, -config.limit, config.limit)
+
+
+def _behind_ourselves(points: Float[Array, "n 2"], scene: Array, camera: CameraModel) -> Array:
+    """Which points of the floor are hidden by our arms or by what they hold."""
+    pixels, depth = image_from_vehicle(camera, np.concatenate([points, np.zeros((len(points), 1))], 1))
+    at = np.round((pixels + 0.5) * (scene.shape[1] / camera.width) - 0.5).astype(int)
+    shown = (depth > 0.05) & (at >= 0).all(1) & (at[:, 0] < scene.shape[1]) & (at[:, 1] < scene.shape[0])
+    at = np.where(shown[:, None], at, 0)
+    return shown & (scene[at[:, 1], at[:, 0]] == RoomClass.ROBOT)
+
+
+def _remembered(
+    known: tuple[Known, ...], seen: tuple[Thing, ...], pose: tuple[float, float, float], t: float, config: Config
+) -> tuple[Known, ...]:
+    """What is known of boxes and tables after a look: each goes to the nearest of its kind, or is new."""
+    out = list(known)
+    for one in seen:
+        at = parent_from_child(np.array([one.x, one.y]), *pose)
+        yaw, weight = one.yaw + pose[2], one.weight
+        front = weight * np.array([np.cos(yaw), np.sin(yaw)])
+        gate = config.same[one.kind == "table"]
+        near = [(float(np.hypot(*(k.at - at))), i) for i, k in enumerate(out) if k.kind == one.kind]
+        away, i = min(near, default=(inf, -1))
+        if away > gate:
+            out.append(Known(one.kind, at, front, one.z, one.width, weight, t, ((one.colour, weight),)))
+            continue
+        old = out[i]
+        votes = dict(old.colours)
+        votes[one.colour] = votes.get(one.colour, 0.0) + weight
+        kept = config.fade * old.weight
+        share = weight / (weight + kept)
+        out[i] = Known(
+            one.kind, old.at + share * (at - old.at), config.fade * old.front + front, one.z, max(old.width, one.width), weight + kept, t,
+            tuple(votes.items()),
+        )  # fmt: skip
+    return tuple(out)
 
 
 def _cells(points: Float[Array, "n 2"], pose: tuple[float, float, float], config: Config) -> tuple[Array, Array, Array]:
@@ -181,6 +251,11 @@ def _told(state: State, pose: tuple[float, float, float], observation: Observati
                 unseen=t - p.seen, probability=min(1.0, 0.4 + 0.2 * p.count),
             )
         )  # fmt: skip
+    things = []
+    for k in state.things:
+        at, front = child_from_parent(k.at, *pose), rotation_2d(-pose[2]) @ k.front
+        name, yaw = max(k.colours, key=lambda vote: vote[1])[0], float(np.arctan2(front[1], front[0]))
+        things.append(Thing(k.kind, name, float(at[0]), float(at[1]), k.z, yaw, k.width, k.weight, t - k.seen))
     line, distance = np.zeros((0, 2)), 0.0
     if state.goal is not None:
         goal = child_from_parent(np.array(state.goal), *pose)
@@ -193,4 +268,5 @@ def _told(state: State, pose: tuple[float, float, float], observation: Observati
         lane_right=0.0, tracks=tuple(tracks), route_line=line, route_std=0.1, next_turn=Turn.ARRIVE, next_turn_distance=distance,
         goal_distance=distance, speed_limit=state.speed_limit, localisation_std=0.1,
         blind=0.0 if age <= config.seen_for else min(age, t + 1.0), room=Room(*pose, np.array(config.origin), config.cell, percent),
+        things=tuple(things), reach=walker.reach,
     )  # fmt: skip

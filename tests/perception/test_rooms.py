@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from nanopilot.geometry import road_from_image
-from nanopilot.messages import CameraModel, Frame, Kind, RoomClass
+from nanopilot.messages import CameraModel, Frame, Kind, RoomClass, WalkerState
 from nanopilot.perception import rooms
 
 CAMERA = CameraModel("head", 320, 240, 120.0, 120.0, 159.5, 119.5, x=0.05, z=1.3, pitch=0.52)
+WALKER = WalkerState(1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.78, 0.0, 0.0, 0.0, CAMERA, np.zeros(29))
 MIDDLE = len(rooms.BEARINGS) // 2
 
 
@@ -47,7 +48,8 @@ def test_an_empty_floor_is_free_as_far_as_is_looked():
 
 def test_a_person_is_found_where_it_stands():
     hidden = probability(lambda g: ~((g[:, 0] > 2.0) & (np.abs(g[:, 1]) < 0.3 * g[:, 0] / 2.0)), RoomClass.PERSON)  # by 0.6 m of person
-    found = rooms.percept(hidden, 1.0, CAMERA).objects
+    picture = np.zeros((rooms.HEIGHT, rooms.WIDTH, 3), np.uint8)
+    found = rooms.percept(hidden, picture, 1.0, WALKER).objects
     assert len(found) >= 1 and found[0].kind == Kind.PERSON  # the wedge's ragged edge may give another, further off
     found = sorted(found, key=lambda one: one.distance)
     assert found[0].position == pytest.approx([2.1, 0.0], abs=0.3)

@@ -1,5 +1,7 @@
 """The humanoid's planner against SciPy's Dijkstra, numerical integration, and rooms made by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.sparse import coo_array
@@ -106,8 +108,26 @@ def test_walled_in_it_stays():
 
 
 def test_a_known_room_has_no_edge_and_an_unknown_half_has_one():
-    assert len(walker.frontier(world().room, 60)) == 0
+    assert len(walker.frontier(world().room)) == 0
     grid = np.full((50, 50), 2, np.uint8)
     grid[:, 25:] = Room.UNKNOWN
-    edge = walker.frontier(Room(0.0, 0.0, 0.0, np.zeros(2), 0.1, grid), 60)
+    edge = walker.frontier(Room(0.0, 0.0, 0.0, np.zeros(2), 0.1, grid))
     assert len(edge) == 50 and (edge[:, 1] == 24).all()
+
+
+def test_what_was_seen_free_once_is_an_edge_and_what_was_met_once_is_none():
+    grid = np.full((50, 50), 2, np.uint8)
+    grid[:, 24], grid[:, 25:] = 41, Room.UNKNOWN  # 100 / (1 + exp(0.35)), one ray's free
+    assert len(walker.frontier(Room(0.0, 0.0, 0.0, np.zeros(2), 0.1, grid))) == 50
+    grid[:, 24] = 71  # 100 / (1 + exp(-0.9)), one ray's end
+    assert len(walker.frontier(Room(0.0, 0.0, 0.0, np.zeros(2), 0.1, grid))) == 0
+
+
+def test_who_was_lost_is_looked_for_where_it_was():
+    someone = Track(3, Kind.PERSON, 1.6, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.1, 0.1, 0.5, 0.5, 1.0, 0.0, 1.0)
+    config = walker.Config(task="follow")
+    state, _ = walker.step(walker.initial(config), world(tracks=[someone]), BODY, config)
+    _, gone = walker.step(replace(state, last_seen=(0.8, 0.0)), world(), BODY, config)
+    assert abs(gone.yaw[-1]) > 0.9 and gone.speed[0] == 0.0
+    _, far = walker.step(replace(state, last_seen=(3.0, 0.0)), world(), BODY, config)
+    assert far.speed[0] > 0.0

@@ -5,7 +5,7 @@ from math import inf, nan
 import numpy as np
 import pytest
 
-from nanopilot.messages import CarState, Command, Kind, Mode, Room, RssVerdict, Track, Turn, VehicleModel, Walk, World
+from nanopilot.messages import CarState, Command, Kind, Mode, Reach, Room, RssVerdict, Track, Turn, VehicleModel, Walk, World
 from nanopilot.safety import keep_out, walker
 
 BODY = VehicleModel(0.0, 0.3, 0.5, 0.15, 0.0, 1.0, 1.0, 0.3)
@@ -97,6 +97,46 @@ def test_no_step_towards_what_is_too_near_but_turning_and_going_back_are_allowed
     assert safe.walk == Walk(0.0, 0.0, 0.3) and "too near" in safe.reasons
     _, safe = walker.step(state, Command(t, 0.0, 0.0, walk=Walk(-0.05, 0.0, 0.0)), car(t, 0.5), t, near=near)
     assert safe.walk.vx == pytest.approx(-0.05)
+
+
+def reaching(left, right, steps=40, last=lambda k: ""):
+    """What the palms are let do while one reach is asked for, at each step."""
+    state, out = walker.initial(engaged=True), []
+    for k in range(steps):
+        command = Command(k / 10, 0.0, 0.0, walk=STILL, reach=Reach(left, right))
+        state, safe = walker.step(state, command, car(k / 10), k / 10, concern=last(k))
+        out.append(safe)
+    return out
+
+
+def test_palms_get_where_they_may_and_no_faster_than_a_third_of_a_metre_a_second():
+    left, right = (0.4, 0.24, 1.0), (0.4, -0.24, 1.0)
+    seen = reaching(left, right)
+    path = np.array([[s.reach.left, s.reach.right] for s in seen])
+    assert np.linalg.norm(np.diff(path, axis=0), axis=-1).max() <= 0.0351
+    assert path[-1] == pytest.approx(np.array([left, right]), abs=1e-6) and not seen[-1].reasons
+
+
+@pytest.mark.parametrize("far", [(2.0, 0.2, 0.9), (0.4, 1.5, 0.9), (0.4, 0.2, 0.1), (-0.5, 0.2, 0.9)])
+def test_palms_stay_where_arms_may_reach(far):
+    x, y, z = reaching(far, (0.4, -0.2, 0.9))[-1].reach.left
+    assert 0.1 <= x <= 0.6 and abs(y) <= 0.5 and 0.5 <= z <= 1.3
+
+
+def test_palms_never_meet():
+    safe = reaching((0.4, -0.3, 0.9), (0.4, 0.3, 0.9))[-1]
+    assert safe.reach.left[1] - safe.reach.right[1] >= 0.12 - 1e-9 and "palms kept apart" in safe.reasons
+
+
+def test_blind_hands_keep_what_they_hold():
+    seen = reaching((0.4, 0.24, 1.0), (0.4, -0.24, 1.0), last=lambda k: "blind" if k > 10 else "")
+    assert seen[-1].mode == Mode.TAKEOVER and seen[-1].reach == seen[20].reach and seen[-1].reach is not None
+
+
+@pytest.mark.parametrize("bad", [nan, inf])
+def test_a_reach_that_is_not_finite_is_refused(bad):
+    safe = reaching((bad, 0.2, 0.9), (0.4, -0.2, 0.9), steps=3)[-1]
+    assert safe.reach is None and "command not finite" in safe.reasons
 
 
 def world(occupied=(), tracks=()):

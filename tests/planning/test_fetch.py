@@ -1,0 +1,84 @@
+"""The errand against a toy robot that does what it is told: the phases come in order, and what goes wrong is noticed."""
+
+import numpy as np
+import pytest
+
+from nanopilot.control import walker as control
+from nanopilot.geometry import child_from_parent, wrap
+from nanopilot.messages import CarState, Reach, Room, Thing, Turn, VehicleModel, World
+from nanopilot.planning import fetch
+
+BODY = VehicleModel(0.0, 0.3, 0.5, 0.15, 0.0, 1.0, 1.0, 0.3)
+BOX, TARGET = (2.0, 0.3, np.pi), (0.5, 2.2, -np.pi / 2)  # feet of fronts, and where they look; room frame
+CONFIG = fetch.Config(box="red", table="blue")
+
+
+class Toy:
+    """Goes as commanded, at once; its palms too, but for a box that keeps them apart where there is one."""
+
+    def __init__(self, box=True):
+        self.pose, self.palms, self.box, self.t = np.zeros(3), None, box, 0.0
+        self.state, self.phases = fetch.initial(CONFIG), []
+
+    def world(self):
+        x, y, yaw = self.pose
+        grid = np.full((100, 100), 2, np.uint8)
+
+        def thing(kind, colour, at):
+            u, v = child_from_parent(np.array(at[:2]), x, y, yaw)
+            return Thing(kind, colour, float(u), float(v), 0.0, float(wrap(at[2] - yaw)), 0.7, 5.0)
+
+        seen = (thing("box", "red", BOX), thing("table", "green", (BOX[0] + 0.08, BOX[1], BOX[2])), thing("table", "blue", TARGET))
+        reach = self.palms or Reach((0.2, 0.2, 0.7), (0.2, -0.2, 0.7))
+        room = Room(float(x), float(y), float(yaw), np.array([-5.0, -5.0]), 0.1, grid)
+        return World(
+            self.t, 0.0, 0.0, 0.0, None, None, None, 0.0, 0.0, 0.0, (), np.zeros((0, 2)), 0.0, Turn.ARRIVE, 0.0, 0.0, 0.6, 0.1, 0.0,
+            room=room, things=seen, reach=reach,
+        )  # fmt: skip
+
+    def step(self):
+        self.state, plan = fetch.step(self.state, self.world(), BODY, CONFIG)
+        _, command = control.step(control.initial(), plan, CarState(self.t, 0.0, 0.0, 0.0, 0.0), BODY, control.Config())
+        walk, c, s = command.walk, np.cos(self.pose[2]), np.sin(self.pose[2])
+        self.pose = self.pose + 0.1 * np.array([c * walk.vx - s * walk.vy, s * walk.vx + c * walk.vy, walk.yaw_rate])
+        if command.reach is not None:
+            half = 0.12 if self.box and self.state.phase not in ("release", "leave") else 0.06
+            (x, y0, z), (_, y1, _) = command.reach.left, command.reach.right
+            middle = (y0 + y1) / 2
+            half = max((y0 - y1) / 2, half)
+            self.palms = Reach((x, middle + half, z), (x, middle - half, z))
+        if not self.phases or self.phases[-1] != self.state.phase:
+            self.phases.append(self.state.phase)
+        self.t = round(self.t + 0.1, 3)
+        return plan
+
+
+def test_the_errand_goes_through_its_phases_and_ends_before_the_blue_table():
+    toy = Toy()
+    while toy.t < 120 and toy.state.phase != "done":
+        toy.step()
+    order = ["look", "go", "align", "near", "reach", "squeeze", "lift", "back", "go", "align", "near", "lower", "release", "leave", "done"]
+    assert toy.phases == order
+    assert toy.pose[0] == pytest.approx(TARGET[0], abs=0.1) and abs(wrap(toy.pose[2] - np.pi / 2)) < 0.15
+
+
+def test_where_it_reaches_the_box_is_before_it():
+    toy = Toy()
+    while toy.state.phase != "squeeze":
+        toy.step()
+    x, y = child_from_parent(np.array([BOX[0] + CONFIG.half_depth, BOX[1]]), *toy.pose)
+    assert x == pytest.approx(CONFIG.arm, abs=0.04) and y == pytest.approx(0.0, abs=0.05)
+
+
+def test_palms_that_close_on_nothing_are_noticed_and_given_up_after_three_times():
+    toy = Toy(box=False)
+    while toy.t < 200 and not (plan := toy.step()).reason.startswith("grasped nothing"):
+        pass
+    assert toy.phases.count("squeeze") == CONFIG.tries and "lift" not in toy.phases and plan.reason.endswith("gave up")
+
+
+def test_the_table_under_the_box_is_not_where_to_bring_it():
+    toy = Toy()
+    box, table = fetch.wanted(toy.world().things, fetch.Config())
+    assert box.colour == "red" and table.colour == "blue"
+    assert fetch.wanted(toy.world().things, fetch.Config(box="blue"))[0] is None
