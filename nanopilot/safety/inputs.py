@@ -8,7 +8,7 @@ limit for 0.25 s). It can't see a wheel speed that is stuck while nothing accele
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, isfinite
 
 from nanopilot.messages import CarState, Command
@@ -54,6 +54,7 @@ class Judged:
     clock: str
     command: str
     car: str
+    yaw_rate: float | None = None  # rad/s; known also where the wheel speed is not
 
     @property
     def refusal(self) -> str:
@@ -62,15 +63,19 @@ class Judged:
 
 
 def judge(
-    seen: Seen, command: Command | None, car: CarState | None, t_now: float, driving: bool, config: InputConfig
+    seen: Seen, command: Command | None, car: CarState | None, t_now: float, driving: bool, asked: float, config: InputConfig
 ) -> tuple[Seen, Judged]:
-    """`driving`: the car obeys us, so that a wheel speed that parts from the accelerometer matters. Raises nothing on any value."""
+    """`driving`: the car obeys us, so that a wheel speed that parts from the accelerometer matters. Raises nothing on any value.
+
+    While the wheel speed can't be trusted the speed goes on by the accelerometer, or by `asked`, the acceleration last let through.
+    """
     clock = _clock(seen.t, t_now, config)
     dt = config.nominal_step if clock or seen.t == -inf else t_now - seen.t
     late = "" if dt <= config.max_age else "step late"
     dt = min(dt, config.max_age)
+    asked = asked if driving else 0.0
     if clock:
-        return seen, Judged(dt, clock, clock, clock)
+        return replace(seen, speed=max(seen.speed + asked * dt, 0.0)), Judged(dt, clock, clock, clock)
     command_rate = _rate(seen.command_rate, command is not None and command.t != seen.command_t, dt, config)
     car_rate = _rate(seen.car_rate, car is not None and car.t != seen.car_t, dt, config)
     why_command = _command(command, seen.command_t, t_now, config) or _rate_reason("command", command_rate, config)
@@ -82,7 +87,9 @@ def judge(
             why_car = "wheel speed against acceleration"
         else:
             expected += (car.speed - expected) * dt / config.speed_time
-    judged = Judged(dt, late, why_command, why_car)
+    acceleration, yaw_rate = _inertial(car, seen.car_t, t_now, config)
+    reckoned = max(seen.speed + (asked if acceleration is None else acceleration) * dt, 0.0)
+    judged = Judged(dt, late, why_command, why_car, yaw_rate)
     return (
         Seen(
             t=t_now,
@@ -90,7 +97,7 @@ def judge(
             car_t=seen.car_t if why_car else car.t,
             command_rate=command_rate,
             car_rate=car_rate,
-            speed=seen.speed if why_car else abs(car.speed),
+            speed=reckoned if why_car else abs(car.speed),
             expected_speed=expected,
         ),
         judged,
@@ -139,6 +146,14 @@ def _car(car: CarState | None, last: float, t_now: float, config: InputConfig) -
     if abs(car.acceleration) > config.max_acceleration:
         return "acceleration out of range"
     return _time("car state", car.t, last, t_now, config)
+
+
+def _inertial(car: CarState | None, last: float, t_now: float, config: InputConfig) -> tuple[float | None, float | None]:
+    """(acceleration, yaw rate) of a car state whatever its wheel speed; None where they can't be trusted either."""
+    if car is None or not finite(car.t, car.acceleration, car.yaw_rate) or _time("", car.t, last, t_now, config):
+        return None, None
+    acceleration = car.acceleration if abs(car.acceleration) <= config.max_acceleration else None
+    return acceleration, car.yaw_rate if abs(car.yaw_rate) <= config.max_yaw_rate else None
 
 
 def _time(name: str, t: float, last: float, t_now: float, config: InputConfig) -> str:
