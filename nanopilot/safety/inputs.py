@@ -3,7 +3,7 @@
 In: what was known so far (Seen), and this step's inputs, any of which may be missing. Out: the new Seen, and why the command
 or the car state can't be used, '' where it can. Checks: presence, finite numbers, age and order, rate of messages, range,
 wheel speed against the accelerometer, and whether the car does far more than any limit allows (openpilot's rule: twice a
-limit for 0.25 s). It can't see a wheel speed that is stuck while nothing accelerates: then it is right.
+limit for 0.25 s). A wheel speed that is the very same number for 2 s of driving is stuck: real ones never are.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ class InputConfig:
     max_acceleration: float = 30.0  # m/s²: three times what tyres give
     speed_gap: float = 1.5  # m/s between wheel speed and integrated acceleration: 1.5 m/s² of slope and sensor error
     speed_time: float = 1.0  # s with which that integral forgets
+    stuck_time: float = 2.0  # s for which a moving wheel's speed may be the same number: sensors and roads are never so still, guess
+    stuck_speed: float = 1.0  # m/s from which it is moving
     excess: float = 2.0  # times a limit
     excess_time: float = 0.25  # s
 
@@ -44,6 +46,8 @@ class Seen:
     car_rate: float = 20.0
     speed: float = 0.0
     expected_speed: float = inf  # by integration; inf: not begun
+    wheel: float = 0.0  # m/s, as last told, and
+    still: float = 0.0  # s for which it has been that very number while we drive
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,10 @@ def judge(
     why_command = _command(command, seen.command_t, t_now, config) or _rate_reason("command", command_rate, config)
     why_car = _car(car, seen.car_t, t_now, config) or _rate_reason("car state", car_rate, config)
     expected = seen.expected_speed if driving and not late else inf
+    same = driving and car is not None and car.speed == seen.wheel
+    still = seen.still + dt if same else 0.0
+    if not why_car and still > config.stuck_time and abs(car.speed) > config.stuck_speed:
+        why_car = "wheel speed stuck"
     if not why_car:
         expected = car.speed if expected == inf else expected + car.acceleration * dt
         if abs(car.speed - expected) > config.speed_gap:
@@ -99,6 +107,8 @@ def judge(
             car_rate=car_rate,
             speed=reckoned if why_car else abs(car.speed),
             expected_speed=expected,
+            wheel=0.0 if car is None else car.speed,
+            still=still,
         ),
         judged,
     )

@@ -138,7 +138,8 @@ def test_too_few_or_too_many_messages_a_second_are_noticed_within_three(hz, ever
     seen, whys = Seen(), set()
     for k in range(3 * hz):
         t, sent = k / hz, k // every * every / hz
-        seen, judged = inputs.judge(seen, Command(sent, 0.0, 0.0), CarState(sent, 5.0, 0.0, 0.0, 0.0), t, True, 0.0, CONFIG)
+        car = CarState(sent, 5.0 + 1e-6 * (k % 2), 0.0, 0.0, 0.0)
+        seen, judged = inputs.judge(seen, Command(sent, 0.0, 0.0), car, t, True, 0.0, CONFIG)
         whys.add(judged.refusal)
     assert (whys == {""}) == good
 
@@ -149,7 +150,8 @@ def test_a_stuck_wheel_speed_is_found_while_braking_and_a_slope_is_not_taken_for
     found, seen = None, SEEN
     for k in range(1, 100):
         t = 0.95 + k * 0.05
-        seen, judged = inputs.judge(seen, Command(t, 0.0, 0.0), CarState(t, 10.0, -braking, 0.0, 0.0), t, True, 0.0, CONFIG)
+        car = CarState(t, 10.0 + 1e-6 * (k % 2), -braking, 0.0, 0.0)
+        seen, judged = inputs.judge(seen, Command(t, 0.0, 0.0), car, t, True, 0.0, CONFIG)
         if judged.car:
             found = k * 0.05
             break
@@ -157,7 +159,7 @@ def test_a_stuck_wheel_speed_is_found_while_braking_and_a_slope_is_not_taken_for
     seen = SEEN
     for k in range(1, 200):  # 14 % up at a steady speed: the accelerometer says 1.4 m/s²
         t = 0.95 + k * 0.05
-        seen, judged = inputs.judge(seen, Command(t, 0.0, 0.0), CarState(t, 10.0, 1.4, 0.0, 0.0), t, True, 0.0, CONFIG)
+        seen, judged = inputs.judge(seen, Command(t, 0.0, 0.0), CarState(t, 10.0 + 1e-6 * (k % 2), 1.4, 0.0, 0.0), t, True, 0.0, CONFIG)
         assert judged.refusal == ""
 
 
@@ -209,6 +211,28 @@ def test_averages_forget_with_their_own_times():
 def test_finite():
     assert inputs.finite(1, 2.0) and inputs.finite()
     assert inputs.finite(1.0, None) is inputs.finite(float("inf")) is inputs.finite(10**400) is False
+
+
+# --------------------------------------------------------------------------- a wheel speed that is stuck
+
+
+@pytest.mark.parametrize(("speed", "driving", "jitter", "found"), [
+    (10.0, True, 0.0, 2.05), (-1.1, True, 0.0, 2.05), (10.0, True, 1e-9, None), (1.0, True, 0.0, None), (0.0, True, 0.0, None),
+    (10.0, False, 0.0, None),
+])  # fmt: skip
+def test_a_moving_wheels_speed_that_is_the_very_same_number_for_two_seconds_is_stuck(speed, driving, jitter, found):
+    seen, when = Seen(t=1.0, command_t=1.0, car_t=1.0, speed=abs(speed), wheel=speed), None
+    for k in range(1, 80):
+        t = 1.0 + 0.05 * k
+        car = CarState(t, speed + jitter * (k % 2), 0.0, 0.0, 0.0)
+        seen, judged = inputs.judge(seen, Command(t, 0.0, 0.0), car, t, driving, 0.0, CONFIG)
+        assert judged.car in ("", "wheel speed stuck")
+        when = when or (0.05 * k if judged.car else None)
+    assert when == (None if found is None else pytest.approx(found, abs=0.051))
+    if found:
+        t += 0.05
+        assert inputs.judge(seen, Command(t, 0.0, 0.0), CarState(t, speed - 0.1, 0.0, 0.0, 0.0), t, True, 0.0, CONFIG)[0].still == 0.0
+        assert inputs.judge(seen, Command(t, 0.0, 0.0), None, t, True, 0.0, CONFIG)[0].still == 0.0
 
 
 # --------------------------------------------------------------------------- motion while the wheel speed can't be trusted

@@ -166,9 +166,9 @@ def test_it_starts_off_and_is_ready_before_it_can_be_engaged():
 def ride(state, seconds, speed, decelerate=True, **inputs):
     """Go on with a concern, the car doing as told; every SafeCommand."""
     out, t, v, a = [], state.seen.t, speed, 0.0
-    for _ in range(round(seconds / DT)):
+    for k in range(round(seconds / DT)):
         t += DT
-        car = CarState(t, v, a, 0.0, 0.0)
+        car = CarState(t, v + 1e-6 * (k % 2), a, 0.0, 0.0)  # no wheel speed is ever quite still
         command = inputs.get("command", lambda t: Command(t, 0.0, 0.0, Signal.LEFT))(t)
         state, safe = safety.step(state, command, car, t, concern=inputs.get("concern", ""))
         if decelerate:
@@ -264,7 +264,7 @@ def test_what_it_starts_with():
     state = safety.initial(engaged=True)
     assert (state.acceleration, state.curvature, state.excess, state.denied, state.concerned, state.requested, state.engage) == (0,) * 7
     assert state.followed == follow.Followed((), 0.0, 0.0, 0.0)
-    assert state.seen == Seen(float("-inf"), float("-inf"), float("-inf"), 20.0, 20.0, 0.0, float("inf"))
+    assert state.seen == Seen(float("-inf"), float("-inf"), float("-inf"), 20.0, 20.0, 0.0, float("inf"), 0.0, 0.0)
     assert safety.Config().rss_brake is False
 
 
