@@ -2,13 +2,15 @@
 
     python dev/bench_safety.py [--steps 20000] [--tracks 8]
 
-By the clock, and in processor time, which other programs on the machine touch less. The goal is 50 µs for the door itself.
+By the clock, and in processor time, which other programs on the machine touch less. The goal is 50 µs for
+the door itself: the median of its processor time decides the exit code.
 The second opinion (rss) is no part of the way to the wheels and is timed apart.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from math import sin
 from time import perf_counter, thread_time
 
@@ -18,10 +20,11 @@ from nanopilot import safety
 from nanopilot.messages import PATH_ARC, CarState, Command, Curve, Kind, Track, Turn, VehicleModel, World
 from nanopilot.safety import rss
 
+GOAL = 50.0  # µs
 CAR = VehicleModel(2.5, 4.5, 1.8, 0.9, 0.7, 2.7, 8.0, 0.1)
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=20_000)
     parser.add_argument("--tracks", type=int, default=8)
@@ -52,7 +55,10 @@ def main() -> None:
         p50, p99 = np.percentile(wall, [50, 99])
         c50, c99 = np.percentile(cpu, [50, 99])
         print(f"{name}: median {p50:.1f} µs, p99 {p99:.1f} µs by the clock; {c50:.1f} and {c99:.1f} µs of processor; {options.steps} steps")
+    median = float(np.median([cpu for _, cpu in door]) * 1e6)
+    print(f"the door's step: {median:.1f} µs of processor, {'within' if median <= GOAL else 'above'} {GOAL:.0f} µs")
+    return 0 if median <= GOAL else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

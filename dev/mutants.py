@@ -1,12 +1,14 @@
-"""Mutation testing of the safety package: change its code in one place, run its tests, see whether they notice.
+"""Mutation testing of the safety package and of the guardian's decisions: change their code in one place, run the tests: do they notice?
 
-    python dev/mutants.py [--jobs 1] [--only limits.py] [--json FILE] [--again]
+    python dev/mutants.py [--jobs 1] [--only limits.py] [--sample 40] [--json FILE] [--again]
 
-Mutations, one at a time, of every file in nanopilot/safety: comparisons flipped, numbers changed, booleans negated, arithmetic
-exchanged, and/or and min/max exchanged, conditions negated, returns emptied, enum members, texts and the table of modes changed.
+Mutations, one at a time, of every file in nanopilot/safety and of assist/guardian.py: comparisons flipped, numbers changed, booleans
+negated, arithmetic exchanged, and/or and min/max exchanged, conditions negated, returns emptied, enum members, texts and the table of
+modes changed.
 Killed: tests ran and failed, or the module could not even be imported. Survived: all passed. Crashed: anything else, a timeout
 included; it counts as a failure of ours, not as killed. Each mutant runs in a fork that has pytest loaded; no code is written to disk.
---again tries only those that FILE says lived, after tests were added.
+--again tries only those that FILE says lived, after tests were added. --sample tries so many of each file, drawn with a fixed seed:
+its fraction is an estimate, and says so.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import importlib.machinery
 import io
 import json
 import os
+import random
 import signal
 import sys
 import time
@@ -29,16 +32,19 @@ from itertools import chain
 from pathlib import Path
 
 import hypothesis.stateful  # loaded here once, so that the forks have it
-import numpy  # noqa: F401
+import numpy  # noqa: F401  loaded once too
 import pytest
 
-import nanopilot.messages  # noqa: F401
+import nanopilot.messages  # noqa: F401  as numpy; safety itself must not be loaded yet
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "nanopilot" / "safety"
+GUARDIAN = ROOT / "nanopilot" / "assist" / "guardian.py"
+FILES = [*sorted(PACKAGE.glob("*.py")), GUARDIAN]
 TESTS = ROOT / "tests" / "safety"
 FIRST = {"__init__.py": "test_modes.py", "modes.py": "test_modes.py", "inputs.py": "test_inputs.py", "limits.py": "test_limits.py",
-         "rss.py": "test_rss.py"}  # fmt: skip  the tests most likely to notice run first
+         "rss.py": "test_rss.py", "follow.py": "test_follow.py", "watchdog.py": "test_follow.py", "walker.py": "test_walker_door.py",
+         "keep_out.py": "test_walker_door.py"}  # fmt: skip  the tests most likely to notice run first
 TIMEOUT = 120  # s
 COMPARE = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Is: ast.IsNot,
            ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In}  # fmt: skip
@@ -136,18 +142,26 @@ def fork(path: Path, tree: ast.Module) -> int:
         return pid
     code = 5
     try:
-        signal.alarm(TIMEOUT)
+        signal.setitimer(signal.ITIMER_PROF, TIMEOUT)  # of processor time: other work on the machine is no hang
+        signal.alarm(10 * TIMEOUT)
         changed, original = compile(tree, str(path), "exec"), importlib.machinery.SourceFileLoader.get_code
         importlib.machinery.SourceFileLoader.get_code = lambda self, name: changed if self.path == str(path) else original(self, name)
         with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             try:
-                import nanopilot.safety.rss  # noqa: F401  and with it all of the package
+                if path == GUARDIAN:
+                    import nanopilot.assist.guardian
+                else:
+                    import nanopilot.safety.keep_out
+                    import nanopilot.safety.rss
+                    import nanopilot.safety.walker
+                    import nanopilot.safety.watchdog  # noqa: F401  these import all of the package
             except Exception:
                 code = 100
             else:
                 first = TESTS / FIRST.get(path.name, "test_modes.py")
                 rest = [t for t in sorted(TESTS.glob("test_*.py")) if t != first]
-                for tests in ([first], rest):
+                rounds = [[ROOT / "tests" / "assist" / "test_guardian.py"]] if path == GUARDIAN else [[first], rest]
+                for tests in rounds:
                     code = int(pytest.main(["-x", "-q", "-n", "0", "-p", "no:cacheprovider", *map(str, tests)]))
                     if code != 0:
                         break
@@ -155,27 +169,35 @@ def fork(path: Path, tree: ast.Module) -> int:
         os._exit(code)
 
 
+def drawn(path: Path, n: int) -> list[str]:
+    """The mutants of a file to be tried: all, or `n` drawn with a fixed seed."""
+    known = [d for d, _ in mutants(path)]
+    return random.Random(path.name).sample(known, n) if 0 < n < len(known) else known
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--only", default="", help="one file's name")
+    parser.add_argument("--sample", type=int, default=0, help="so many of each file; 0: all")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--again", action="store_true")
     options = parser.parse_args()
     sys.path.insert(0, str(ROOT))
-    assert not any(name.startswith("nanopilot.safety") for name in sys.modules)
-    files = [p for p in sorted(PACKAGE.glob("*.py")) if options.only in ("", p.name)]
+    assert not any(name.startswith(("nanopilot.safety", "nanopilot.assist")) for name in sys.modules)
+    files = [p for p in FILES if options.only in ("", p.name)]
     before = json.loads(options.json.read_text()) if options.again else {"killed": 0, "rest": {}}
-    chosen = set(before["rest"]) if options.again else {d for p in files for d, _ in mutants(p)}
+    chosen = set(before["rest"]) if options.again else {d for p in files for d in drawn(p, options.sample)}
     total = len(chosen)
     gc.freeze()  # what is loaded stays shared between the forks
     phases = [hypothesis.Phase.explicit, hypothesis.Phase.generate]  # a failure is enough, nobody reads the example
     hypothesis.settings.register_profile("mutants", phases=phases, database=None, derandomize=True)
     hypothesis.settings.load_profile("mutants")
-    clean = fork(PACKAGE / "no such file", ast.Module([], []))
-    if os.waitstatus_to_exitcode(os.waitpid(clean, 0)[1]) != 0:
-        print("the tests fail without any mutation")
-        return 2
+    for path in {GUARDIAN} & set(files) | ({PACKAGE / "__init__.py"} if set(files) - {GUARDIAN} else set()):
+        clean = fork(path, ast.parse(path.read_text(encoding="utf-8")))
+        if os.waitstatus_to_exitcode(os.waitpid(clean, 0)[1]) != 0:
+            print(f"the tests fail without any mutation of {path.name}")
+            return 2
     results: dict[str, str] = {}
     running: dict[int, str] = {}
     start = time.monotonic()
@@ -192,9 +214,12 @@ def main() -> int:
     rest = {d: r for d, r in results.items() if r != "killed"}
     killed = before["killed"] + len(results) - len(rest)
     n = killed + len(rest)
-    print(f"{killed} of {n} killed ({killed / max(n, 1):.1%}), now {dict(Counter(results.values()))}, {time.monotonic() - start:.0f} s")
+    part = f" in a sample of {options.sample} a file" if options.sample else ""
+    share = killed / max(n, 1)
+    print(f"{killed} of {n} killed ({share:.1%}){part}, now {dict(Counter(results.values()))}, {time.monotonic() - start:.0f} s")
     if options.json:
-        options.json.write_text(json.dumps({"killed": killed, "n": n, "fraction": killed / max(n, 1), "rest": rest}, indent=1) + "\n")
+        found = {"sample": options.sample, "killed": killed, "n": n, "fraction": share, "rest": rest}
+        options.json.write_text(json.dumps(found, indent=1) + "\n")
     return 0 if killed >= 0.95 * n else 1
 
 

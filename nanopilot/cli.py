@@ -122,6 +122,8 @@ class Protocols:
     json: Path | None = None
     """Write the report here, and the page beside it as HTML; finished cells are kept, and a stopped run goes on."""
     workers: int = 2
+    export: Path | None = None
+    """Drive nothing: write the cells into this folder as OpenSCENARIO 1.3 and OpenDRIVE 1.7, validated (extra: scenario)."""
 
 
 @dataclass(frozen=True)
@@ -475,7 +477,7 @@ def evaluate(command: Routes | Minute | Faults | Protocols | Perception | Warnin
         return 0
     from rich.console import Console
 
-    from nanopilot.evaluate import assessor, faults, minute, protocols, routes, suite
+    from nanopilot.evaluate import assessor, faults, minute, openscenario, protocols, routes, suite
 
     if command.workers < 1:
         raise ValueError(f"workers must be at least 1, not {command.workers}")
@@ -485,6 +487,11 @@ def evaluate(command: Routes | Minute | Faults | Protocols | Perception | Warnin
         return 0 if report.summary["passed_fraction"] == 1.0 else 1
     if isinstance(command, Protocols):
         p = command
+        if p.export:
+            cells = protocols.select(p.only, p.coarse)
+            files = [f for friction in protocols.parse_frictions(p.friction) for f in openscenario.export(cells, friction, p.export)]
+            print(f"{len(set(files))} files in {p.export}, none refused by its schema")
+            return 0
         report = protocols.evaluate(p.only, p.seed, p.engaged, protocols.parse_frictions(p.friction), p.coarse, p.workers, p.json)
         Console().print(protocols.table(report))
         if p.json:

@@ -4,17 +4,18 @@ In: a Motion (pose, speed, acceleration, path curvature of the rear axle) and wh
 Motion some time later. Actuators answer after a pure delay, then as a first-order lag; over one step curvature
 and acceleration are held, so a constant curvature gives an exact circle. A car here never rolls backwards.
 Source: Rajamani, Vehicle Dynamics and Control, section 2.2 (without side slip: right below about 3 m/s² across).
-It knows no tyre forces, no slope and no load.
+It knows no slope and no load, and of tyres only the circle of friction (`within_friction`), for who wants it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import atan, cos, exp, pi, sin, tan
+from math import atan, cos, exp, pi, sin, sqrt, tan
 from typing import NamedTuple
 
 from nanopilot.messages import CarState, VehicleModel
 
+GRAVITY = 9.81  # m/s²
 MIN_SPEED_FOR_YAW_RATE = 1.0  # m/s: below, yaw rate over speed is mostly noise (std 0.005 rad/s), guess
 
 
@@ -89,6 +90,17 @@ def step(motion: Motion, acceleration: float, curvature: float, dt: float, lag: 
     if lag == Lag():
         held = motion._replace(acceleration=new_a, curvature=new_k)
     return advance(held, dt)._replace(acceleration=new_a, curvature=new_k)
+
+
+def within_friction(acceleration: float, curvature: float, speed: float, friction: float) -> tuple[float, float]:
+    """What the tyres give of both on a level road: together no more than friction times gravity (Kamm's circle), m/s² and 1/m.
+
+    Steering comes first, as where brakes that don't lock leave the tyres their grip across; what is left brakes or drives.
+    """
+    most = friction * GRAVITY
+    across = min(max(speed**2 * curvature, -most), most)
+    rest = sqrt(most**2 - across**2)
+    return min(max(acceleration, -rest), rest), across / speed**2 if speed**2 * abs(curvature) > most else curvature
 
 
 def after_delay(motion: Motion, vehicle: VehicleModel) -> Motion:

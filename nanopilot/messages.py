@@ -558,7 +558,7 @@ class SafeCommand(Message):
     mode: Mode = Mode.OFF
     alert: Alert = Alert.NONE
     speed: float = 0.0  # m/s, at t
-    arc: tuple[float, ...] = ()  # curvature each metre from here: what `safety.lapse` steers by when no command follows
+    arc: tuple[float, ...] = ()  # curvature each metre from here: what `safety.watchdog` steers by when no command follows
     brakes: bool = False  # the guardian's
     steers: bool = False  # the guardian's
     precharge: bool = False  # brakes made ready

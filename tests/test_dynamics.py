@@ -60,3 +60,16 @@ def test_own_motion_comes_from_the_yaw_rate_when_moving_and_from_the_wheels_when
 
 def test_after_the_delay_the_car_has_gone_speed_times_delay():
     assert dynamics.after_delay(Motion(speed=10.0), CAR).x == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("friction", [1.0, 0.6, 0.2])
+@pytest.mark.parametrize("speed", [0.0, 0.5, 8.0, 30.0])
+def test_tyres_give_no_more_than_kamms_circle(friction, speed):
+    most = friction * 9.81
+    for acceleration in (-20.0, -most, -2.0, 0.0, 3.0, 20.0):
+        for curvature in (-0.3, -0.01, 0.0, 0.001, 0.2):
+            a, k = dynamics.within_friction(acceleration, curvature, speed, friction)
+            assert np.hypot(a, speed**2 * k) <= most + 1e-9 and abs(a) <= abs(acceleration) and abs(k) <= abs(curvature)
+            if np.hypot(acceleration, speed**2 * curvature) <= most:
+                assert (a, k) == (acceleration, curvature)
+    assert dynamics.within_friction(-9.0, 0.0, speed, friction)[0] == pytest.approx(-min(9.0, most))

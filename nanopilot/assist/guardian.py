@@ -22,7 +22,7 @@ from nanopilot.assist.latch import Latch, latched
 from nanopilot.messages import CarState, Guard, GuardStage, Kind, Percept, Track, VehicleModel, World, speed_known
 
 STAGES = tuple(GuardStage)
-PARTIAL, FULL = STAGES.index(GuardStage.PARTIAL), STAGES.index(GuardStage.FULL)
+PRECHARGE, PARTIAL, FULL = (STAGES.index(s) for s in (GuardStage.PRECHARGE, GuardStage.PARTIAL, GuardStage.FULL))
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Config:
     """Numbers are guesses unless said otherwise."""
 
     left: tuple[float, float, float, float] = (1.5, 0.8, 0.3, 0.1)  # s until the last moment: warning, pre-charge, partial, full
+    told: float = 0.8  # s of warning of a vehicle before partial braking, UN R152 (second-hand); full braking waits for nothing
     release: float = 0.4  # s more until a stage that is shown ends
     full: float = 7.5  # m/s² that are counted on; a dry road gives 8
     partial: float = 4.0  # m/s²
@@ -73,6 +74,7 @@ class Threat:
 class State:
     latch: Latch = Latch()
     target: int = -1  # the track we brake for
+    warned: float = inf  # when the stage last rose from none; inf: there is none
     stands: float = inf  # when we came to a stand braking; inf: not
     keeping: KeepingState = KeepingState()
     reason: str = ""
@@ -100,6 +102,8 @@ def step(
     shown = state.latch.level
     if not begin:
         wanted = min(wanted, shown)
+    if wanted == PARTIAL and shown < PARTIAL and worst.track.kind == Kind.VEHICLE and t - state.warned < c.told:
+        wanted = PRECHARGE
     ours = next((x for x in threats if x.track.id == state.target), None)
     if shown >= PARTIAL and ours is not None and not over(ours, own_paths(world, car, c.path), vehicle, c):
         wanted = max(wanted, shown)  # braking that has begun is carried through
@@ -119,7 +123,7 @@ def step(
     kept, curvature, why = keeping.step(state.keeping, assist.lane, world, percept, car, vehicle, c.keeping)
     braking = {PARTIAL: -c.partial, FULL: -c.asked}.get(latch.level, 0.0)
     guard = Guard(t, STAGES[latch.level], braking, curvature, reason or why, target)
-    return State(latch, target, stands, kept, reason), guard
+    return State(latch, target, min(state.warned, t) if latch.level else inf, stands, kept, reason), guard
 
 
 def _threats(assist: AssistState, world: World, car: CarState, vehicle: VehicleModel, config: Config) -> list[Threat]:

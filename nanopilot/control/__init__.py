@@ -77,7 +77,7 @@ def step(state: State, plan: Plan, car: CarState, vehicle: VehicleModel, config:
         acceleration = -config.hold_deceleration
     acceleration = float(np.clip(acceleration, -vehicle.max_deceleration, vehicle.max_acceleration))
     along = np.concatenate([[0.0], np.cumsum(np.diff(plan.times) * (plan.speed[1:] + plan.speed[:-1]) / 2)])
-    metres = np.interp(when, plan.times, along) + np.arange(ARC)
+    metres = np.interp(car.t - plan.t, plan.times, along) + np.arange(ARC)
     arc = tuple(np.clip(np.interp(metres, along, plan.curvature), -reach, reach).tolist())
     return state, Command(car.t, acceleration, float(np.clip(curvature, -reach, reach)), _signal(plan), arc)
 

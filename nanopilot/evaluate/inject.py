@@ -1,7 +1,7 @@
 """Faults put between a healthy body and the pilot, and into its eyes: wrappers, so that the pilot knows nothing of them.
 
 In: a body, a Fault, and a function that tells when its moment has come. Out: a Body, and a `perceive`. Both are healthy until
-that moment. The wrapper is also the body's own watchdog: whatever it is given goes through `safety.lapse`, so that a command
+that moment. The wrapper is also the body's own watchdog: whatever it is given goes through `safety.watchdog`, so that a command
 that is late, or never comes, ends in braking. While a stage hangs, the world goes on.
 """
 
@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from nanopilot import safety
-from nanopilot.messages import CameraModel, Frame, Observation, Percept, SafeCommand
+from nanopilot.messages import CameraModel, CarState, Frame, Observation, Percept, SafeCommand
 from nanopilot.perception import Network
+from nanopilot.safety import watchdog
 from nanopilot.sim.truth import SimTruth
 
 Array = np.ndarray
@@ -66,7 +66,8 @@ class FaultyBody:
         self.sent: list[tuple[float, SafeCommand]] = []
         self.truths: list[SimTruth] = []
         self._frames: deque[Frame] = deque(maxlen=64)
-        self._last: SafeCommand | None = None
+        self._watchdog = watchdog.initial()
+        self._car: CarState | None = None
         self._now = self._shift = 0.0
         self._count = 0
         self._stuck_speed: float | None = None
@@ -84,17 +85,17 @@ class FaultyBody:
         if not self.active and self.moment(truth, seen):
             self.since = seen.t
         self._frames.append(seen.frames[0])
-        return self._spoilt(seen) if self.active else seen
+        given = self._spoilt(seen) if self.active else seen
+        self._car = given.car
+        return given
 
     def act(self, command: SafeCommand) -> None:
         lost = self.active and self.fault.name.startswith("commands lost") and self._now < self.since + self.fault.amount
-        if not lost or self._last is None:
-            self._last = command
-        self.pass_on()
+        self.pass_on(None if lost else command)
 
-    def pass_on(self) -> None:
-        """What the car does with the last command it got."""
-        done = safety.lapse(self._last, self._now + self._shift)
+    def pass_on(self, command: SafeCommand | None = None) -> None:
+        """What the car does with this command, or without one."""
+        self._watchdog, done = watchdog.step(self._watchdog, command, self._car, self._now + self._shift)
         self.sent.append((self._now, done))
         self.body.act(done)
 

@@ -2,7 +2,8 @@
 
 In: which groups, a seed, road friction. Out: a Report with `summary.passed_fraction` of the valid cells, JSON lines, an HTML page.
 A run whose car or target left the procedure's tolerances before anybody intervened is invalid, and never counts as passed; a run
-in which a stage of the pilot failed has failed. These are our runs after the procedures on our own track: no rating.
+in which a stage of the pilot failed, or which was braked or steered before its procedure began, has failed. A warning of the
+lead-in counts for nothing. These are our runs after the procedures on our own track: no rating.
 `procedures` has the cells, `track` the car and the road, `assessor` the page.
 """
 
@@ -40,6 +41,7 @@ R79_ACCELERATION, R79_JERK, R79_TIME = 3.0, 5.0, 0.5  # m/s², m/s³ as its mean
 WARNED_BEFORE = 0.8  # s, R152: warning before emergency braking
 MOVES = 2.0  # m/s, of a car that has moved off
 TIME_GAP = 0.8  # s, ISO 15622
+EPSILON = 1e-6  # s
 SHOWN = 2  # of the samples one is kept for the page
 PICTURE = (384, 192)  # px
 
@@ -125,8 +127,8 @@ def drive(body: TrackBody, case: Case, perceive) -> tuple[list[Step], dict[str, 
     nearest = inf
     for record in pilot.drive():
         steps.append(_step(record))
-        if steps[-1].stage >= 1 and body.warned == inf:
-            body.warned = body.trace[-1].t
+        if steps[-1].stage >= 1 and body.warned == inf and body.trace[-1].t >= case.begins - EPSILON:
+            body.warned = body.trace[-1].t  # one of the lead-in is none of this procedure's: nobody reacts to it
         if (steps[-1].stage >= 1 or steps[-1].steers) and "warning" not in shots:
             shots["warning"] = record.observation.frames[0].image
         now = body.trace[-1]
@@ -146,23 +148,29 @@ def _step(record: Record) -> Step:
 def judge(case: Case, body: TrackBody, steps: list[Step]) -> dict[str, Any]:
     """The row: measured values, whether the run was valid, whether it passed, and why not."""
     trace, trial = body.trace, case.trial
-    at = {name: _first(trace, steps, test) for name, test in (
-        ("warned", lambda s: s.stage >= 1), ("braked", lambda s: s.brakes), ("steered", lambda s: s.steers))}  # fmt: skip
+    at = {name: _first(trace, steps, test) for name, test in (("braked", lambda s: s.brakes), ("steered", lambda s: s.steers))}
+    warnings = [i.t for i, s in zip(trace, steps, strict=False) if s.stage >= 1]
+    at["warned"] = next((t for t in warnings if t >= case.begins - EPSILON), None)
+    before = [
+        f"{n} {case.begins - t:.2f} s before the procedure began" for n, t in at.items() if t is not None and t < case.begins - EPSILON
+    ]
+    too_early = [] if trial.engaged else before
     contact = trace[-1] if trace[-1].gap <= 0.0 else None
     impact = max(contact.closing, 0.0) if contact else 0.0
     faults = sorted({s.fault for s in steps if s.fault})
     measured = {
-        "warned": at["warned"], "braked": at["braked"], "steered": at["steered"], "onset": onset(trace), "ttc": _ttc(trace, at["warned"]),
+        "warned": at["warned"], "warned_in_lead_in": bool(warnings) and warnings[0] < case.begins - EPSILON, "braked": at["braked"],
+        "steered": at["steered"], "onset": onset(trace), "ttc": _ttc(trace, at["warned"]),
         "impact": impact, "contact": contact is not None, "least_gap": min(i.gap for i in trace), "least_line": min(i.line for i in trace),
         "least_edge": min(i.edge for i in trace), "most_braking": -min(i.acceleration for i in trace), "end_speed": trace[-1].speed,
         **r79(trace, steps, trial.engaged),
     }  # fmt: skip
     invalid = tolerances(case, body, at)
-    why = ["; ".join(faults)] if faults else []
+    why = (["; ".join(faults)] if faults else []) + too_early
     if not invalid:
         why += verdict(case, trace, measured)
     scored = _score(case, impact, contact is not None) if case.criterion == "score" else None
-    status = "invalid" if invalid and not faults else "failed" if why else "passed"
+    status = "invalid" if invalid and not (faults or too_early) else "failed" if why else "passed"
     if status != "invalid" and not case.avoidable and not faults:
         status = "not required"
     reason = f"{case.name}: {status} {'; '.join(invalid if status == 'invalid' else why)}"
@@ -174,14 +182,13 @@ def judge(case: Case, body: TrackBody, steps: list[Step]) -> dict[str, Any]:
 
 
 def tolerances(case: Case, body: TrackBody, at: dict[str, float | None]) -> list[str]:
-    """What was out of the procedure's tolerance from its beginning to the first intervention."""
+    """What was out of the procedure's tolerance from its beginning to the first intervention, or a driver's reaction to a warning."""
     trial, found = case.trial, []
-    end = min((t for t in (*at.values(), body.trace[-1].t) if t is not None), default=0.0)
-    part = [i for i in body.trace if case.begins - 1e-6 <= i.t <= end]
-    if end < case.begins and not trial.engaged and case.criterion != "quiet":
-        found.append(f"intervened {case.begins - end:.2f} s before the procedure began")
+    told = at["warned"] if trial.driver.braking is not None else None
+    end = min(t for t in (at["braked"], at["steered"], told, body.trace[-1].t) if t is not None)
+    part = [i for i in body.trace if case.begins - EPSILON <= i.t <= end]
     if trial.engaged:
-        start = next((i for i in body.trace if i.t >= case.begins - 1e-6), body.trace[-1])
+        start = next((i for i in body.trace if i.t >= case.begins - EPSILON), body.trace[-1])
         if abs(start.speed - trial.speed) > PILOT_SPEED:
             found.append(f"began at {start.speed / KPH:.1f} km/h")
         part = [start]

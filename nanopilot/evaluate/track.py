@@ -2,7 +2,8 @@
 
 In: a Trial (who is where at each time, the driver's script). Out: a Body that gives camera pictures and a car's own sensors, and a trace
 of the truth for the judge. Targets are functions of time, so their speeds and paths are exact. The car is `dynamics`' bicycle with
-brakes that answer late, rise as a lag, and give no more than friction allows. Not modelled: tyre slip, pitch under braking, slopes.
+brakes that answer late and rise as a lag, on tyres that give no more than the circle of friction. Not modelled: slip below that
+limit, pitch under braking, slopes.
 Shares road, sizes and pedestrians' looks with `clips`, which has pictures only and a car that reacts to nothing.
 """
 
@@ -29,7 +30,7 @@ from nanopilot.sim.scene import Actor, Scene, StaticScene, Surface
 
 __all__ = ["EDGE", "FRONT", "LANE", "LEAD_IN", "OUTER_Y", "OWN_Y", "Driver", "Instant", "TrackBody", "Trial", "nobody"]
 
-G = 9.81
+G = dynamics.GRAVITY
 OUTER_Y = -1.5 * LANE  # m, the lane beside the road's edge
 LEAD_IN = 1.5  # s of plain driving before a procedure's start: filters begin
 HZ, SUBSTEP = 20.0, 0.01  # pictures and commands a second; s of physics
@@ -160,9 +161,10 @@ class TrackBody:
             while len(self.asked) > dead + 1:
                 self.asked.popleft()
             pedal = self.asked[0][0] if acceleration < 0 or self.asked[0][0] < 0 else acceleration
-            pedal = max(pedal, -self.friction * G, -self.vehicle.max_deceleration)
+            pedal = max(pedal, -self.vehicle.max_deceleration)
             lag = LAG if command.engaged or command.steers else replace(LAG, curvature=0.0)  # his hands have no lag
-            self.motion = dynamics.step(self.motion, pedal, curvature, SUBSTEP, lag)
+            pedal, bend = dynamics.within_friction(pedal, curvature, self.motion.speed, self.friction)
+            self.motion = dynamics.step(self.motion, pedal, bend, SUBSTEP, lag)
             if self.motion.speed <= 0.0:
                 self.motion = self.motion._replace(acceleration=0.0)
 

@@ -10,21 +10,22 @@ It imports only `messages` and the standard library, so that it shares no fault 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import inf
 
 from nanopilot.messages import Alert, CarState, Command, Guard, GuardStage, Mode, RssVerdict, SafeCommand, Signal
-from nanopilot.safety import inputs, limits
+from nanopilot.safety import follow, inputs, limits
+from nanopilot.safety.follow import FollowConfig, Followed
 from nanopilot.safety.inputs import InputConfig, Judged, Seen
 from nanopilot.safety.limits import LimitConfig
 from nanopilot.safety.modes import ACTUATING, STOPPING, TABLE, Event
 
-__all__ = ["Config", "Mode", "State", "initial", "lapse", "step"]
+__all__ = ["Config", "Mode", "State", "initial", "step"]
 
 
 @dataclass(frozen=True)
 class Config:
     inputs: InputConfig = field(default_factory=InputConfig)
     limits: LimitConfig = field(default_factory=LimitConfig)
+    follow: FollowConfig = field(default_factory=FollowConfig)
     forgiven: float = 0.25  # s of denied inputs, or of concern, that pass without consequence, guess
     urgent: float = 4.0  # s after which a takeover request becomes urgent, UN R157 (second-hand)
     unanswered: float = 10.0  # s after which the minimum risk manoeuvre begins, UN R157
@@ -42,8 +43,7 @@ class State:
     seen: Seen = Seen()
     acceleration: float = 0.0
     curvature: float = 0.0
-    arc: tuple[float, ...] = ()  # of the last good command
-    driven: float = 0.0  # m since then
+    followed: Followed = Followed()  # the last good plan, and where on it we are
     excess: float = 0.0  # s of the car doing far too much so far
     denied: float = 0.0  # s of denied inputs so far
     concerned: float = 0.0  # s of concern so far
@@ -73,16 +73,18 @@ def step(
     `engage` is heard when it is new, all inputs are good and no driver acts. `concern` is why the pilot can't see; while it lasts
     the car brakes along its plan and the driver is asked.
     """
-    seen, judged = inputs.judge(state.seen, command, car, t_now, state.mode in ACTUATING, config.inputs)
+    driving = state.mode in ACTUATING
+    seen, judged = inputs.judge(state.seen, command, car, t_now, driving, state.acceleration, config.inputs)
     dt, refusal = judged.dt, judged.refusal
-    doing_too_much = state.mode in ACTUATING and not judged.car and inputs.excessive(car, config.limits, config.inputs)
+    doing_too_much = driving and not judged.car and inputs.excessive(car, config.limits, config.inputs)
     excess = state.excess + dt if doing_too_much else 0.0
     denied = state.denied + dt if refusal else 0.0
     concerned = state.concerned + dt if concern else 0.0
 
-    arc, driven = state.arc, state.driven + seen.speed * dt
-    if not (judged.clock or judged.command):
-        arc, driven = command.arc, 0.0
+    followed = follow.moved(state.followed, seen.speed, judged.yaw_rate, dt)
+    planned = not (judged.clock or judged.command or judged.car)  # a plan that was made from a bad bus is a bad plan
+    if planned:
+        followed = Followed(command.arc)
 
     driver = _driver(car) if car is not None else ""
     event = _event(state, car, judged, engage and not state.engage, excess, denied, concerned, driver, config)
@@ -91,10 +93,11 @@ def step(
     told = refusal or (concern if concerned > config.forgiven else "")
     reasons, acceleration, curvature, signal = _reasons(mode, driver, told), 0.0, 0.0, Signal.OFF
     if mode in ACTUATING:
-        wanted, turn, signal = -config.stop_deceleration, _ahead(arc, driven, state.curvature), Signal.HAZARD
+        wanted, signal = -config.stop_deceleration, Signal.HAZARD
+        turn = follow.curvature(followed, seen.speed, state.curvature, config.follow)
         if mode == Mode.ENGAGED:
             wanted, turn, signal = command.acceleration, command.curvature, command.signal
-        elif not (judged.clock or judged.command):  # the plan may know the lane, and brake harder
+        elif planned:  # the plan may know the lane, and brake harder
             wanted, turn = min(wanted, command.acceleration), command.curvature
         if config.rss_brake and rss is not None and rss.danger > config.rss_patience and rss.acceleration < wanted:
             wanted = rss.acceleration
@@ -120,8 +123,7 @@ def step(
         seen=seen,
         acceleration=acceleration,
         curvature=kept,
-        arc=arc,
-        driven=driven,
+        followed=followed,
         excess=excess,
         denied=denied,
         concerned=concerned,
@@ -131,26 +133,10 @@ def step(
     t = t_now if inputs.finite(t_now) else max(seen.t, 0.0)
     alert = _alert(mode, requested, config)
     precharge = heard and guard.stage != GuardStage.NONE and guard.stage != GuardStage.WARNING
+    left = followed.arc[int(followed.driven) :]
     return after, SafeCommand(
-        t, acceleration, curvature, signal, mode in ACTUATING, tuple(reasons), mode, alert, seen.speed, arc[int(driven) :],
-        brakes, steers, precharge,
-    )  # fmt: skip
-
-
-def lapse(last: SafeCommand, t_now: float, config: Config = Config()) -> SafeCommand:
-    """A body's watchdog: what it does at `t_now` when `last` is the last command it got. Stateless, so that nothing can hang it."""
-    late = t_now - last.t - config.inputs.max_age if t_now >= last.t else inf
-    if late <= 0.0 or not (last.engaged or last.brakes or last.steers or last.precharge):
-        return last
-    if not last.engaged:  # an intervention nobody confirms any more ends: the car is the driver's
-        return SafeCommand(t_now, 0.0, 0.0, Signal.OFF, False, ("no command",), last.mode, last.alert, last.speed)
-    eased = last.acceleration - config.limits.stop_jerk * late
-    acceleration = min(last.acceleration, max(eased, -config.stop_deceleration))
-    braking = min(late, last.speed / config.stop_deceleration)  # to a stand
-    driven = last.speed * (config.inputs.max_age + braking) - config.stop_deceleration * braking**2 / 2
-    bound = limits.max_curvature(last.speed, config.limits)
-    curvature = min(max(_ahead(last.arc, driven, last.curvature), -bound), bound)
-    return SafeCommand(t_now, acceleration, curvature, Signal.HAZARD, True, ("no command",), Mode.MINIMUM_RISK, Alert.URGENT)
+        t, acceleration, curvature, signal, mode in ACTUATING, tuple(reasons), mode, alert, seen.speed, left, brakes, steers, precharge
+    )
 
 
 def _heard(guard: Guard | None, mode: Mode, judged: Judged, car: CarState | None, t: float, config: Config) -> bool:
@@ -159,11 +145,6 @@ def _heard(guard: Guard | None, mode: Mode, judged: Judged, car: CarState | None
         return False
     asked = (guard.acceleration,) if guard.curvature is None else (guard.acceleration, guard.curvature)
     return inputs.finite(guard.t, *asked) and 0.0 <= t - guard.t + config.inputs.future <= config.inputs.max_age
-
-
-def _ahead(arc: tuple[float, ...], driven: float, otherwise: float) -> float:
-    """The curvature of the last plan where we are now, which may be past its end."""
-    return arc[min(int(driven), len(arc) - 1)] if arc else otherwise
 
 
 def _event(

@@ -20,6 +20,7 @@ from tests.assist.test_assist import CAR, DT, FRONT, car, curve, seen, track, wo
 CONFIG = guardian.Config()
 DEAD, GRIP = 0.2, 8.0  # s, m/s² of the car on paper
 STAGES = list(GuardStage)
+PARTIAL, FULL = STAGES.index(GuardStage.PARTIAL), STAGES.index(GuardStage.FULL)
 
 
 def drive(speed, gap, lead=0.0, slows=0.0, y=0.0, vy=0.0, kind=Kind.VEHICLE, seconds=12.0, steer=None, **more):
@@ -79,6 +80,23 @@ def test_stages_come_in_order_and_a_warning_0_8_s_before_braking():
     braked = next(t for t, *_, g in run if g.acceleration < 0)
     assert braked - warned >= 0.8  # UN R152
     assert run[-1][1] > 0.3 and run[-1][1] < 4.0, "stands before it, and not far away"
+
+
+def test_partial_braking_waits_until_the_driver_has_been_told_of_a_vehicle_and_full_braking_for_nothing():
+    """Who is seen late: with 0.2 s left until full braking must begin, and a track just old enough."""
+    speed = 50 / 3.6
+    last = speed**2 / (2 * CONFIG.full) + CONFIG.margin + speed * CONFIG.response  # m at which nothing is left
+    for kind, waits in ((Kind.VEHICLE, True), (Kind.PERSON, False)):
+        run = drive(speed, last + 0.25 * speed, kind=kind)
+        levels = stages(run)
+        assert (PARTIAL in levels) != waits, kind
+        full = levels.index(FULL)
+        assert min(g for _, g, *_ in run) > 0
+        if waits:  # at full speed until then: told with 0.1 s left, confirmed 0.05 s later
+            assert run[full][1] == pytest.approx(last + (CONFIG.left[3] - CONFIG.confirm) * speed, abs=2 * DT * speed)
+    gentle = drive(15 / 3.6, 15.0, lead=0.0)  # slow enough that partial braking does; it has been told for long
+    warned, braked = (next(t for t, *_, g in gentle if STAGES.index(g.stage) >= k) for k in (1, PARTIAL))
+    assert PARTIAL in stages(gentle) and braked - warned >= CONFIG.told
 
 
 @pytest.mark.parametrize("slows", [3.0, 5.0])

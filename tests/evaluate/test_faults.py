@@ -9,6 +9,7 @@ from nanopilot import safety
 from nanopilot.evaluate import faults
 from nanopilot.evaluate.inject import FAULTS, Fault, FaultyBody, FaultyEyes, Killed
 from nanopilot.messages import Alert, CarState, Command, Frame, Mode, Observation
+from nanopilot.safety import watchdog
 
 DT = 0.05
 BY_NAME = {f.name: f for f in FAULTS}
@@ -133,7 +134,8 @@ def test_a_stage_that_raises_hangs_or_is_killed():
         it(frame, None, None)
     assert not issubclass(Killed, Exception)
     it, frame = eyes("stage hangs 2 s")
-    _, it.body._last = safety.step(safety.initial(engaged=True), Command(0.0, 0.0, 0.0), CarState(0.0, 10.0, 0.0, 0.0, 0.0), 0.0)
+    _, safe = safety.step(safety.initial(engaged=True), Command(0.0, 0.0, 0.0), CarState(0.0, 10.0, 0.0, 0.0, 0.0), 0.0)
+    it.body._watchdog, _ = watchdog.step(watchdog.initial(), safe, None, 0.0)
     it(frame, None, None)
     it(frame, None, None)
     assert it.body.body.k == 40 and len(it.body.sent) == 40  # once, two seconds, no command left out

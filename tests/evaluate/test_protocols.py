@@ -173,6 +173,9 @@ def test_who_brakes_in_time_passes_and_the_way_is_the_textbooks():
 def test_friction_is_the_most_that_brakes_give():
     body, _ = drive(CCRS, brake_from(LEAD_IN), friction=0.6)
     assert min(i.acceleration for i in body.trace) == pytest.approx(-0.6 * 9.81, abs=0.01)
+    begun = body.trace[round(LEAD_IN * HZ)]
+    way = body.trace[-1].x - begun.x
+    assert way == pytest.approx(begun.speed**2 / (2 * 0.6 * 9.81) + begun.speed * (0.15 + 0.12), abs=0.4)  # dead time and lag
 
 
 @pytest.mark.parametrize("late", [3.0, 3.2, 3.4, 3.7])
@@ -207,9 +210,17 @@ def test_a_target_that_lies_about_its_speed_makes_a_run_invalid():
     assert "target 1" in judge(case, *drive(case, brake_from(LEAD_IN + 1.0)))["invalid"][0]
 
 
-def test_braking_before_the_procedure_begins_is_invalid():
+def test_braking_before_the_procedure_begins_is_a_failure_and_a_warning_before_it_counts_for_nothing():
     row = judge(CCRS, *drive(CCRS, brake_from(0.5)))
-    assert row["status"] == "invalid" and "before the procedure" in row["invalid"][0]
+    assert row["status"] == "failed" and "braked 1.00 s before the procedure" in row["why"][0]
+    early = lambda t: {"stage": 1} if t < LEAD_IN - 0.2 else brake_from(LEAD_IN + 1.0)(t)  # noqa: E731  a sentence is enough
+    row = judge(CCRS, *drive(CCRS, early))
+    assert row["status"] == "passed" and row["warned"] == pytest.approx(LEAD_IN + 1.0) and row["warned_in_lead_in"]
+    row = judge(CCRS, *drive(CCRS, brake_from(LEAD_IN + 1.0)))
+    assert not row["warned_in_lead_in"]
+    edge = BY_NAME["lane/road edge without a line/0.2 m/s/90"]
+    row = judge(edge, *drive(edge, lambda t: {"steers": True, "curvature": 1e-4} if 1.0 < t < 1.3 else {}))
+    assert row["status"] == "failed" and "steered" in row["why"][0]
 
 
 def test_a_pilot_whose_stage_fails_has_failed_whatever_else():

@@ -7,41 +7,13 @@ import pytest
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import dijkstra
 
-from nanopilot.messages import Behaviour, Kind, Room, Track, Turn, VehicleModel, World
+from nanopilot.messages import Behaviour, Room
 from nanopilot.planning import walker
+from tests.rooms import BODY, person, room
 
-BODY = VehicleModel(0.0, 0.3, 0.5, 0.15, 0.0, 1.0, 1.0, 0.3)
 
-
-def world(goal=(3.0, 0.0), things=(), tracks=(), fill=2):
-    """An open room of 10 m, the robot in its middle; things are (x0, x1, y0, y1)."""
-    grid = np.full((100, 100), fill, np.uint8)
-    for x0, x1, y0, y1 in things:
-        grid[round((y0 + 5) * 10) : round((y1 + 5) * 10), round((x0 + 5) * 10) : round((x1 + 5) * 10)] = 98
-    room = Room(0.0, 0.0, 0.0, np.array([-5.0, -5.0]), 0.1, grid)
-    line = np.array([[0.0, 0.0], goal])
-    return World(
-        0.0,
-        0.0,
-        0.0,
-        0.0,
-        None,
-        None,
-        None,
-        0.0,
-        0.0,
-        0.0,
-        tuple(tracks),
-        line,
-        0.0,
-        Turn.ARRIVE,
-        0.0,
-        float(np.hypot(*goal)),
-        0.6,
-        0.1,
-        0.0,
-        room=room,
-    )
+def world(goal=(3.0, 0.0), **more):
+    return room(goal=goal, **more)
 
 
 def plan(seen, config=walker.Config()):
@@ -93,7 +65,7 @@ def test_a_thing_in_the_way_is_kept_away_from():
 
 
 def test_a_person_close_ahead_is_waited_for():
-    someone = Track(0, Kind.PERSON, 0.85, 0.0, 0.0, -0.3, 0.0, 0.0, 0.0, 0.1, 0.1, 0.5, 0.5, 1.0, 0.0, 1.0)
+    someone = person(0.85, 0.0, -0.3)
     assert plan(world(tracks=[someone])).speed[0] == 0.0
 
 

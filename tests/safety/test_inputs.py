@@ -20,8 +20,8 @@ SEEN = Seen(t=0.95, command_t=0.95, car_t=0.95, speed=10.0, expected_speed=10.0)
 CONFIG = InputConfig()
 
 
-def judge(command=COMMAND, car=CAR, t=1.0, seen=SEEN, driving=True):
-    return inputs.judge(seen, command, car, t, driving, CONFIG)
+def judge(command=COMMAND, car=CAR, t=1.0, seen=SEEN, driving=True, asked=0.0):
+    return inputs.judge(seen, command, car, t, driving, asked, CONFIG)
 
 
 def odd(message, **changes):
@@ -115,9 +115,9 @@ def test_what_was_accepted_is_remembered_and_what_was_refused_is_not():
 
 
 def test_the_first_step_has_no_time_before_it_and_a_late_one_lasts_no_longer_than_the_window():
-    assert judge(seen=Seen())[1] == inputs.Judged(0.05, "", "", "")
+    assert judge(seen=Seen())[1] == inputs.Judged(0.05, "", "", "", 0.0)
     late = judge(t=9.0, command=Command(9.0, 0.0, 0.0), car=replace(CAR, t=9.0, speed=20.0))
-    assert late[1] == inputs.Judged(0.25, "step late", "", "") and late[0].expected_speed == 20.0
+    assert late[1] == inputs.Judged(0.25, "step late", "", "", 0.0) and late[0].expected_speed == 20.0
 
 
 def test_rates_are_averages_over_a_second_of_new_messages():
@@ -138,7 +138,8 @@ def test_too_few_or_too_many_messages_a_second_are_noticed_within_three(hz, ever
     seen, whys = Seen(), set()
     for k in range(3 * hz):
         t, sent = k / hz, k // every * every / hz
-        seen, judged = inputs.judge(seen, Command(sent, 0.0, 0.0), CarState(sent, 5.0, 0.0, 0.0, 0.0), t, True, CONFIG)
+        car = CarState(sent, 5.0 + 1e-6 * (k % 2), 0.0, 0.0, 0.0)
+        seen, judged = inputs.judge(seen, Command(sent, 0.0, 0.0), car, t, True, 0.0, CONFIG)
         whys.add(judged.refusal)
     assert (whys == {""}) == good
 
@@ -149,7 +150,8 @@ def test_a_stuck_wheel_speed_is_found_while_braking_and_a_slope_is_not_taken_for
     found, seen = None, SEEN
     for k in range(1, 100):
         t = 0.95 + k * 0.05
-        seen, judged = inputs.judge(seen, Command(t, 0.0, 0.0), CarState(t, 10.0, -braking, 0.0, 0.0), t, True, CONFIG)
+        car = CarState(t, 10.0 + 1e-6 * (k % 2), -braking, 0.0, 0.0)
+        seen, judged = inputs.judge(seen, Command(t, 0.0, 0.0), car, t, True, 0.0, CONFIG)
         if judged.car:
             found = k * 0.05
             break
@@ -157,7 +159,7 @@ def test_a_stuck_wheel_speed_is_found_while_braking_and_a_slope_is_not_taken_for
     seen = SEEN
     for k in range(1, 200):  # 14 % up at a steady speed: the accelerometer says 1.4 m/s²
         t = 0.95 + k * 0.05
-        seen, judged = inputs.judge(seen, Command(t, 0.0, 0.0), CarState(t, 10.0, 1.4, 0.0, 0.0), t, True, CONFIG)
+        seen, judged = inputs.judge(seen, Command(t, 0.0, 0.0), CarState(t, 10.0 + 1e-6 * (k % 2), 1.4, 0.0, 0.0), t, True, 0.0, CONFIG)
         assert judged.refusal == ""
 
 
@@ -192,7 +194,7 @@ def test_exactly_at_the_limit_is_inside():
     seen = replace(SEEN, t=0.875, command_t=0.5, car_t=0.5)  # times without rounding
     assert judge(command=Command(0.75, 0.0, 0.0), car=replace(CAR, t=0.75), seen=seen)[1].refusal == ""
     seen = replace(SEEN, t=0.75, command_t=0.75, car_t=0.75)
-    assert judge(seen=seen)[1] == inputs.Judged(0.25, "", "", "")
+    assert judge(seen=seen)[1] == inputs.Judged(0.25, "", "", "", 0.0)
     assert inputs._rate_reason("x", 8.0, CONFIG) == inputs._rate_reason("x", 220.0, CONFIG) == ""
     assert judge(car=replace(CAR, speed=11.5), seen=replace(SEEN, expected_speed=10.0))[1].car == ""
     assert judge(command=Command(1.0 + 0.01, 0.0, 0.0), car=replace(CAR, t=1.0 + 0.01))[1].refusal == ""
@@ -201,7 +203,7 @@ def test_exactly_at_the_limit_is_inside():
 
 def test_averages_forget_with_their_own_times():
     config = replace(CONFIG, rate_time=2.0, speed_time=2.0)
-    seen, _ = inputs.judge(SEEN, COMMAND, replace(CAR, speed=10.4), 1.0, True, config)
+    seen, _ = inputs.judge(SEEN, COMMAND, replace(CAR, speed=10.4), 1.0, True, 0.0, config)
     assert seen.command_rate == pytest.approx(20 * (1 - 0.05 / 2) + 1 / 2)
     assert seen.expected_speed == pytest.approx(10.0 + 0.4 * 0.05 / 2)
 
@@ -209,3 +211,56 @@ def test_averages_forget_with_their_own_times():
 def test_finite():
     assert inputs.finite(1, 2.0) and inputs.finite()
     assert inputs.finite(1.0, None) is inputs.finite(float("inf")) is inputs.finite(10**400) is False
+
+
+# --------------------------------------------------------------------------- a wheel speed that is stuck
+
+
+@pytest.mark.parametrize(("speed", "driving", "jitter", "found"), [
+    (10.0, True, 0.0, 2.05), (-1.1, True, 0.0, 2.05), (10.0, True, 1e-9, None), (1.0, True, 0.0, None), (0.0, True, 0.0, None),
+    (10.0, False, 0.0, None),
+])  # fmt: skip
+def test_a_moving_wheels_speed_that_is_the_very_same_number_for_two_seconds_is_stuck(speed, driving, jitter, found):
+    seen, when = Seen(t=1.0, command_t=1.0, car_t=1.0, speed=abs(speed), wheel=speed), None
+    for k in range(1, 80):
+        t = 1.0 + 0.05 * k
+        car = CarState(t, speed + jitter * (k % 2), 0.0, 0.0, 0.0)
+        seen, judged = inputs.judge(seen, Command(t, 0.0, 0.0), car, t, driving, 0.0, CONFIG)
+        assert judged.car in ("", "wheel speed stuck")
+        when = when or (0.05 * k if judged.car else None)
+    assert when == (None if found is None else pytest.approx(found, abs=0.051))
+    if found:
+        t += 0.05
+        assert inputs.judge(seen, Command(t, 0.0, 0.0), CarState(t, speed - 0.1, 0.0, 0.0, 0.0), t, True, 0.0, CONFIG)[0].still == 0.0
+        assert inputs.judge(seen, Command(t, 0.0, 0.0), None, t, True, 0.0, CONFIG)[0].still == 0.0
+
+
+# --------------------------------------------------------------------------- motion while the wheel speed can't be trusted
+
+
+def test_the_speed_goes_on_by_the_accelerometer_or_by_what_was_asked():
+    absurd = replace(CAR, speed=60.0, acceleration=-4.0, yaw_rate=0.1)
+    seen, judged = judge(car=absurd, asked=-2.0)
+    assert judged.car == "wheel speed against acceleration" and judged.yaw_rate == 0.1
+    assert seen.speed == pytest.approx(10.0 - 4.0 * 0.05)
+    assert judge(car=None, asked=-2.0)[0].speed == pytest.approx(9.9)
+    assert judge(car=None, asked=-2.0, driving=False)[0].speed == 10.0
+    assert judge(t=0.95, asked=-2.0)[0].speed == pytest.approx(9.9)  # the clock stands; a step is 0.05 s
+    assert judge(t=0.95, asked=-2.0, seen=replace(SEEN, speed=0.05))[0].speed == 0.0
+    assert judge(car=replace(absurd, acceleration=-20.0), seen=replace(SEEN, speed=0.5))[0].speed == 0.0
+
+
+def test_what_else_of_a_bad_car_state_is_known():
+    """(acceleration known, yaw rate known)"""
+    for car, known in (
+        (None, (False, False)),
+        (replace(CAR, t=0.74), (False, False)),
+        (replace(CAR, t=0.94), (False, False)),
+        (replace(CAR, speed=99.0), (True, True)),
+        (replace(CAR, acceleration=30.1), (False, True)),
+        (replace(CAR, acceleration=30.0, yaw_rate=3.0), (True, True)),
+        (replace(CAR, yaw_rate=-3.1), (True, False)),
+        (odd(CAR, yaw_rate=float("nan")), (False, False)),
+        (odd(CAR, acceleration=None), (False, False)),
+    ):
+        assert tuple(x is not None for x in inputs._inertial(car, 0.95, 1.0, CONFIG)) == known, car

@@ -7,7 +7,7 @@ import pytest
 
 from nanopilot import safety
 from nanopilot.messages import Alert, CarState, Command, Mode, SafeCommand, Signal
-from nanopilot.safety import rss
+from nanopilot.safety import follow, rss, watchdog
 from nanopilot.safety.inputs import Seen
 from nanopilot.safety.modes import ACTUATING, TABLE, Event
 
@@ -166,9 +166,9 @@ def test_it_starts_off_and_is_ready_before_it_can_be_engaged():
 def ride(state, seconds, speed, decelerate=True, **inputs):
     """Go on with a concern, the car doing as told; every SafeCommand."""
     out, t, v, a = [], state.seen.t, speed, 0.0
-    for _ in range(round(seconds / DT)):
+    for k in range(round(seconds / DT)):
         t += DT
-        car = CarState(t, v, a, 0.0, 0.0)
+        car = CarState(t, v + 1e-6 * (k % 2), a, 0.0, 0.0)  # no wheel speed is ever quite still
         command = inputs.get("command", lambda t: Command(t, 0.0, 0.0, Signal.LEFT))(t)
         state, safe = safety.step(state, command, car, t, concern=inputs.get("concern", ""))
         if decelerate:
@@ -236,9 +236,9 @@ def test_one_missed_command_is_forgiven():
     assert state.mode == M.ENGAGED and safe.reasons == () and state.denied == 0.0
 
 
-def test_a_car_state_that_cannot_be_used_leaves_steering_to_a_good_command():
+def test_a_command_made_from_a_car_state_that_cannot_be_used_steers_no_more():
     _, safe = react(replace(before(M.ENGAGED), curvature=0.01), command=Command(1.0, 2.0, 0.011, Signal.LEFT), car=None)
-    assert safe.mode == M.TAKEOVER and safe.curvature == 0.011 and safe.acceleration < 0.0 and safe.signal == Signal.HAZARD
+    assert safe.mode == M.TAKEOVER and safe.curvature == 0.01 and safe.acceleration < 0.0 and safe.signal == Signal.HAZARD
 
 
 def test_lost_inputs_never_release_an_emergency_brake_at_once():
@@ -257,71 +257,18 @@ def test_engaging_in_a_curve_begins_with_the_arc_the_car_is_on():
     assert react(slow, car=replace(bend, speed=3.1))[0].curvature == pytest.approx(0.2 / 3.1)
 
 
-# --------------------------------------------------------------------------- a body's watchdog
-
-LAST = SafeCommand(1.0, 1.0, 0.02, Signal.LEFT, True, (), M.ENGAGED)
-
-
-AGES = [(0.0, None), (0.25, None), (0.3, 0.5), (0.35, 0.0), (0.55, -2.0), (9.0, -4.0), (-0.1, -4.0)]
-
-
-@pytest.mark.parametrize(("age", "acceleration"), AGES)
-def test_the_watchdog_holds_for_a_quarter_second_then_brakes_with_ten_metres_per_second_cubed(age, acceleration):
-    safe = safety.lapse(LAST, 1.0 + age)
-    if acceleration is None:
-        assert safe is LAST
-    else:
-        assert safe.acceleration == pytest.approx(acceleration) and safe.curvature == 0.02 and safe.engaged and safe.t == 1.0 + age
-        told = (safe.mode, safe.signal, safe.alert, safe.reasons)
-        assert told == (M.MINIMUM_RISK, Signal.HAZARD, Alert.URGENT, ("no command",))
-
-
-def test_the_watchdog_steers_by_the_last_plan_where_the_car_is_while_it_brakes():
-    """10 m/s: 2.5 m until it brakes; then v t - a t² / 2, and 12.5 m to the stand."""
-    last = replace(LAST, speed=10.0, arc=tuple(0.001 * k for k in range(20)))
-    for age, metres in ((0.26, 2), (0.75, 7), (1.25, 10), (2.75, 15), (9.0, 15)):
-        assert safety.lapse(last, 1.0 + age).curvature == pytest.approx(0.001 * metres), age
-    short = replace(last, arc=(0.01, 0.02))
-    assert safety.lapse(short, 9.0).curvature == 0.02
-    for sign in (1, -1):  # 3 m/s² at 10 m/s
-        assert safety.lapse(replace(last, arc=(0.2 * sign,)), 9.0).curvature == pytest.approx(0.03 * sign)
-    assert safety.lapse(replace(last, speed=0.0, arc=(0.02, 0.3)), 9.0).curvature == 0.02
-
-
-def test_without_commands_it_steers_by_the_last_plan_where_the_car_is():
-    state, safe = react(before(M.ENGAGED), command=Command(1.0, 0.0, 0.0, Signal.OFF, tuple(0.0003 * k for k in range(9))))
-    assert safe.arc == state.arc == tuple(0.0003 * k for k in range(9)) and safe.speed == 10.0 and state.driven == 0.0
-    out = []
-    for k in range(1, 25):
-        t = 1.0 + k * DT
-        bend = CarState(t, 10.2, 0.0, 10.2 * state.curvature, 0.0)
-        state, safe = safety.step(state, None, bend, t)
-        out.append(safe)
-        assert state.driven == pytest.approx(0.51 * k)
-    assert [s.curvature for s in out] == pytest.approx([0.0003 * min(int(0.51 * k), 8) for k in range(1, 25)])
-    assert [len(s.arc) for s in out][:4] == [9, 8, 8, 7] and out[-1].arc == ()
-    state, _ = react(replace(before(M.ENGAGED), arc=(0.01,), driven=5.0))
-    assert state.arc == () and state.driven == 0.0
-
-
-def test_the_watchdog_never_releases_the_brake_and_leaves_a_driver_alone():
-    assert safety.lapse(replace(LAST, acceleration=-6.0), 5.0).acceleration == -6.0
-    off = replace(LAST, engaged=False)
-    assert safety.lapse(off, 5.0) is off
-
-
 # --------------------------------------------------------------------------- at the edges
 
 
 def test_what_it_starts_with():
     state = safety.initial(engaged=True)
     assert (state.acceleration, state.curvature, state.excess, state.denied, state.concerned, state.requested, state.engage) == (0,) * 7
-    assert (state.arc, state.driven) == ((), 0.0)
-    assert state.seen == Seen(float("-inf"), float("-inf"), float("-inf"), 20.0, 20.0, 0.0, float("inf"))
+    assert state.followed == follow.Followed((), 0.0, 0.0, 0.0)
+    assert state.seen == Seen(float("-inf"), float("-inf"), float("-inf"), 20.0, 20.0, 0.0, float("inf"), 0.0, 0.0)
     assert safety.Config().rss_brake is False
 
 
-@pytest.mark.parametrize("part", [safety, safety.inputs, safety.limits, rss])
+@pytest.mark.parametrize("part", [safety, safety.inputs, safety.limits, follow, watchdog, rss])
 def test_states_and_configurations_cannot_be_changed(part):
     kinds = [k for k in vars(part).values() if isinstance(k, type) and is_dataclass(k) and k.__module__ == part.__name__]
     assert kinds and all(k.__dataclass_params__.frozen for k in kinds)
@@ -343,9 +290,9 @@ def test_exactly_the_time_allowed_is_still_allowed():
 
 
 def test_what_the_car_does_counts_only_where_the_bus_is_to_be_believed():
-    state = replace(before(M.ENGAGED), acceleration=3.0, curvature=0.03)
-    wanted, slow = Command(1.0, 3.0, 0.03), CarState(1.0, 10.0, -1.2, 0.0, 0.0)
+    state = replace(before(M.ENGAGED), acceleration=3.0, curvature=0.025)
+    wanted, slow = Command(1.0, 3.0, 0.025), CarState(1.0, 10.0, -1.2, 0.0, 0.0)
     _, safe = react(state, command=wanted, car=slow)
     assert {"acceleration far above the car's", "curvature far from the car's"} <= set(safe.reasons)
     _, safe = react(state, command=wanted, car=replace(slow, t=0.1))
-    assert safe.curvature == 0.03 and safe.reasons == ("car state late", "jerk limited")
+    assert safe.curvature == 0.025 and safe.reasons == ("car state late", "jerk limited")

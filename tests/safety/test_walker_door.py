@@ -5,10 +5,10 @@ from math import inf, nan
 import numpy as np
 import pytest
 
-from nanopilot.messages import CarState, Command, Kind, Mode, Reach, Room, RssVerdict, Track, Turn, VehicleModel, Walk, World
+from nanopilot.messages import CarState, Command, Mode, Reach, RssVerdict, Walk
 from nanopilot.safety import keep_out, walker
+from tests.rooms import BODY, person, room
 
-BODY = VehicleModel(0.0, 0.3, 0.5, 0.15, 0.0, 1.0, 1.0, 0.3)
 STILL = Walk(0.0, 0.0, 0.0)
 
 
@@ -139,49 +139,16 @@ def test_a_reach_that_is_not_finite_is_refused(bad):
     assert safe.reach is None and "command not finite" in safe.reasons
 
 
-def world(occupied=(), tracks=()):
-    grid = np.full((100, 100), 2, np.uint8)
-    for x, y in occupied:
-        grid[int((y + 5) / 0.1), int((x + 5) / 0.1)] = 98
-    room = Room(0.0, 0.0, 0.0, np.array([-5.0, -5.0]), 0.1, grid)
-    return World(
-        0.0,
-        0.0,
-        0.0,
-        0.0,
-        None,
-        None,
-        None,
-        0.0,
-        0.0,
-        0.0,
-        tuple(tracks),
-        np.zeros((0, 2)),
-        0.0,
-        Turn.ARRIVE,
-        0.0,
-        0.0,
-        0.6,
-        0.1,
-        0.0,
-        room=room,
-    )
-
-
-def person(x, y):
-    return Track(3, Kind.PERSON, x, y, 0.0, 0.0, 0.0, 0.0, 0.0, 0.1, 0.1, 0.5, 0.5, 1.0, 0.0, 1.0)
-
-
 @pytest.mark.parametrize(
     ("seen", "too_near"),
     [
-        (world(), False),
-        (world([(0.22, 0.0)]), True),
-        (world([(0.55, 0.0)]), False),
-        (world([(-0.2, 0.0)]), False),
-        (world([], [person(0.45, 0.1)]), True),
-        (world([], [person(0.7, 0.0)]), False),
-        (world([], [person(-0.4, 0.0)]), False),
+        (room(), False),
+        (room(cells=[(0.22, 0.0)]), True),
+        (room(cells=[(0.55, 0.0)]), False),
+        (room(cells=[(-0.2, 0.0)]), False),
+        (room(tracks=[person(0.45, 0.1)]), True),
+        (room(tracks=[person(0.7, 0.0)]), False),
+        (room(tracks=[person(-0.4, 0.0)]), False),
     ],
     ids=["nothing", "thing at 0.25 m", "thing at 0.55 m", "thing behind", "person at 0.46 m", "person at 0.7 m", "person behind"],
 )
