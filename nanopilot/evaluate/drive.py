@@ -22,6 +22,7 @@ from nanopilot import __version__
 from nanopilot.bodies.simcar import SimCar, SimCarConfig
 from nanopilot.evaluate import oracle
 from nanopilot.evaluate.metrics import Comfort, comfort
+from nanopilot.evaluate.near import near_misses
 from nanopilot.geometry import model_camera, narrow_camera
 from nanopilot.log import Log, Step
 from nanopilot.messages import Body, Observation
@@ -85,6 +86,8 @@ class DriveRow:
     driving_score: float = 0.0  # of towns, as CARLA's leaderboard 1.0 has it: completion in our lanes times the penalties; 0 elsewhere
     infractions: dict[str, int] = field(default_factory=dict)  # of towns: kind -> how often
     speeding: float = 0.0  # of towns: share of the time above the road's limit by more than 5 %
+    near_misses: int = 0  # times too near to somebody, by responsibility-sensitive safety
+    too_near: float = 0.0  # share of the time
 
 
 def drive(
@@ -184,6 +187,7 @@ def judge(records: list[Record], truths: list[SimTruth], wall: float, stopped: s
     in_a_town = any(s.limit > 0 for s in truths)  # elsewhere nobody counts infractions
     score = done * in_lanes * float(np.prod([PENALTIES[name] for name in infractions])) if in_a_town else 0.0
     stages = {name: [r.seconds[name] for r in records if name in r.seconds] for name in (records[-1].seconds if records else ())}
+    near, too_near = near_misses(truths)
     stages["frame to command"] = [sum(r.seconds.values()) for r in records]
     return DriveRow(
         arrived=any(s.arrived for s in truths),
@@ -204,6 +208,8 @@ def judge(records: list[Record], truths: list[SimTruth], wall: float, stopped: s
         driving_score=score,
         infractions=dict(Counter(infractions)),
         speeding=float(np.mean([s.limit > 0 and s.speed > SPEEDING * s.limit for s in truths])) if truths else 0.0,
+        near_misses=near,
+        too_near=too_near,
     )
 
 

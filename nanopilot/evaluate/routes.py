@@ -18,7 +18,8 @@ from nanopilot.sim.metadrive import WorldConfig
 
 Driver = Literal["pilot", "oracle", "lane_follower", "idm", "expert"]
 RATES = ("success", "crash_vehicle", "out_of_road")
-MEANS = ("route_completion", "mean_speed", "realtime_factor", "deceleration", "lateral_acceleration", "longitudinal_jerk", "lateral_jerk")
+MEANS = ("route_completion", "mean_speed", "realtime_factor", "deceleration", "lateral_acceleration", "longitudinal_jerk", "lateral_jerk",
+         "near_misses")  # fmt: skip
 
 
 def evaluate(

@@ -22,9 +22,10 @@ MIXED = "mixed"  # each seed its kind of town
 SECONDS = 600.0  # until a drive is stopped as not arrived
 RATES = ("success", "arrived", "red_light_run", "stop_sign_run", "pedestrian_touched", "crash_vehicle", "crash_object", "out_of_road")
 MEANS = ("driving_score", "route_completion", "distance", "mean_speed", "realtime_factor", "speeding", "deceleration",
-         "lateral_acceleration", "longitudinal_jerk")  # fmt: skip
+         "lateral_acceleration", "longitudinal_jerk", "lateral_jerk", "near_misses", "too_near")  # fmt: skip
 COUNTS = {"red_lights_run": "red light", "stop_signs_run": "stop sign", "pedestrians_touched": "person", "vehicles_touched": "vehicle",
           "objects_touched": "static"}  # fmt: skip
+ENDS = {"left_the_road": "out of road", "left_the_route": "off the route", "blocked": "blocked", "time_up": "the time is up"}  # no penalty
 
 
 def evaluate(
@@ -45,8 +46,9 @@ def evaluate(
 
 
 def totals(rows: list[dict[str, Any]]) -> dict[str, int]:
-    """How often each infraction happened over all routes."""
-    return {name: sum(row.get("infractions", {}).get(kind, 0) for row in rows) for name, kind in COUNTS.items()}
+    """How often each infraction, and each way to end without one, happened over all routes."""
+    out = {name: sum(row.get("infractions", {}).get(kind, 0) for row in rows) for name, kind in COUNTS.items()}
+    return out | {name: sum(str(row.get("reason", "")).startswith(words) for row in rows) for name, words in ENDS.items()}
 
 
 def row(job: dict[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,11 @@
 """Towns: the same for the same seed, joined up as SUMO says, judged by hand-made truth; bad input is refused in words."""
 
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -8,7 +14,7 @@ pytest.importorskip("libsumo")
 from nanopilot.messages import Turn
 from nanopilot.sim.lanemap import Paint
 from nanopilot.sim.sumo import TownConfig, TownWorld, _overlap
-from nanopilot.sim.sumo_net import TownError, make_net, read_net, town_net
+from nanopilot.sim.sumo_net import FOLDER, TownError, make_net, read_net, town_net
 
 LANE = '<lane id="{}" type="driving" level="false"><link/><width sOffset="0" a="3.5" b="0" c="0" d="0"/></lane>'
 XODR = f"""<?xml version="1.0"?><OpenDRIVE><header revMajor="1" revMinor="4" name="" version="1" north="0" south="0" east="0" west="0"/>
@@ -103,6 +109,18 @@ def test_what_is_no_town_is_refused_in_words(tmp_path, name, words):
         make_net(name, 0, tmp_path)
     with pytest.raises(ValueError, match=words):
         TownConfig(0, name)  # said before a simulator is started or a log begun
+
+
+def test_folders_of_killed_towns_are_swept_and_those_of_living_ones_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True).stdout.strip()
+    for name in (f"{FOLDER}{dead}-a", f"{FOLDER}{os.getpid()}-b", f"{FOLDER}old", "other"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "road.xodr").write_text(XODR)
+    folder = town_net(str(tmp_path / "road.xodr"), 0)[2]
+    here = Path(folder.name).name
+    assert {p.name for p in tmp_path.iterdir()} == {f"{FOLDER}{os.getpid()}-b", f"{FOLDER}old", "other", "road.xodr", here}
+    folder.cleanup()
 
 
 def test_a_broken_file_is_refused_in_words(tmp_path):
