@@ -487,7 +487,7 @@ def evaluate(command: Routes | Minute | Faults | Protocols | Perception | Warnin
         if c.driver not in ("pilot", "oracle") or c.camera != "cpu":
             raise ValueError("in towns there are the drivers pilot and oracle, and the camera cpu")
         report = towns.evaluate(seeds, c.driver, c.town, c.traffic, tuple(c.truth), c.workers, c.json)
-        totals = ", ".join(f"{name} {report.summary[name]}" for name in (*towns.COUNTS, *towns.ENDS))
+        totals = ", ".join(f"{name} {report.summary[name]}" for name in ("reroutes", *towns.COUNTS, *towns.ENDS))
         Console().print(suite.table(report), totals, *([c.json] if c.json else []), highlight=False)
         return 1 if report.summary["errors"] else 0
     if isinstance(c, RobotSuite):

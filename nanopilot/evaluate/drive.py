@@ -86,6 +86,7 @@ class DriveRow:
     driving_score: float = 0.0  # of towns, as CARLA's leaderboard 1.0 has it: completion in our lanes times the penalties; 0 elsewhere
     infractions: dict[str, int] = field(default_factory=dict)  # of towns: kind -> how often
     speeding: float = 0.0  # of towns: share of the time above the road's limit by more than 5 %
+    reroutes: int = 0  # of towns: missed turns for which navigation found a new way
     near_misses: int = 0  # times too near to somebody, by responsibility-sensitive safety
     too_near: float = 0.0  # share of the time
 
@@ -137,7 +138,9 @@ def drive(
 def in_town(config: PilotConfig) -> PilotConfig:
     """The pilot's configuration for towns: signs and lights count, and what the picture's side cuts off is believed to stay beside us."""
     conflicts = replace(config.planning.conflicts, edge_bearing=EDGE_BEARING)
-    return replace(config, world=replace(config.world, rules_of_the_road=True), planning=replace(config.planning, conflicts=conflicts))
+    rules = replace(config.planning.rules, unsigned=True)
+    planning = replace(config.planning, conflicts=conflicts, rules=rules)
+    return replace(config, world=replace(config.world, rules_of_the_road=True), planning=planning)
 
 
 def write_body(log: Log, body: Body) -> None:
@@ -208,6 +211,7 @@ def judge(records: list[Record], truths: list[SimTruth], wall: float, stopped: s
         driving_score=score,
         infractions=dict(Counter(infractions)),
         speeding=float(np.mean([s.limit > 0 and s.speed > SPEEDING * s.limit for s in truths])) if truths else 0.0,
+        reroutes=truths[-1].reroutes if truths else 0,
         near_misses=near,
         too_near=too_near,
     )

@@ -3,7 +3,8 @@
 In: seeds, which town, who drives. Out: a suite Report with infractions by kind. Success is arriving without an infraction. The score
 is route completion times the product of penalties (person 0.50, vehicle 0.60, static 0.65, red light 0.70, stop sign 0.80), completion
 counted only as far as driven in lanes of our direction: leaderboard.carla.org, "Evaluation and metrics". Unlike there, whoever
-touches anything has ended the route. Town seeds 3000-3099 (and 0-99) are for tuning, 1000-1099 are held out for final figures.
+touches anything has ended the route, and whoever misses a turn is shown a new way and goes on (counted as reroutes). Town seeds
+3000-3099 (and 0-99) are for tuning, 1000-1099 are held out for final figures.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ def evaluate(
 
 def totals(rows: list[dict[str, Any]]) -> dict[str, int]:
     """How often each infraction, and each way to end without one, happened over all routes."""
-    out = {name: sum(row.get("infractions", {}).get(kind, 0) for row in rows) for name, kind in COUNTS.items()}
+    out = {"reroutes": sum(row.get("reroutes", 0) for row in rows)}
+    out |= {name: sum(row.get("infractions", {}).get(kind, 0) for row in rows) for name, kind in COUNTS.items()}
     return out | {name: sum(str(row.get("reason", "")).startswith(words) for row in rows) for name, words in ENDS.items()}
 
 
