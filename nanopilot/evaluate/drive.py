@@ -20,12 +20,13 @@ import numpy as np
 
 from nanopilot import __version__
 from nanopilot.bodies.simcar import SimCar, SimCarConfig
-from nanopilot.evaluate import oracle
+from nanopilot.evaluate import ablate, oracle
 from nanopilot.evaluate.metrics import Comfort, comfort
 from nanopilot.evaluate.near import near_misses
 from nanopilot.geometry import model_camera, narrow_camera
 from nanopilot.log import Log, Step
 from nanopilot.messages import Body, Observation
+from nanopilot.perception.lamps import Roadside
 from nanopilot.pilot import Pilot, PilotConfig, Record
 from nanopilot.sim.metadrive import WorldConfig
 from nanopilot.sim.sumo import PENALTIES, TownConfig
@@ -53,6 +54,7 @@ class DriveConfig:
     route: bool = True  # False: the pilot is told no route and follows its lane
     town: str = ""  # grid, spider, random or a file: a town of SUMO's in place of MetaDrive's map
     truth: tuple[str, ...] = ()  # ablation: what the truth says in place of perception, of TRUTHS
+    without: tuple[str, ...] = ()  # ablation: parts the pilot must do without, of ablate.WITHOUT
 
     def __post_init__(self) -> None:
         for name, low, high in (("seconds", 0, 86_400), ("hz", 10, 100), ("speed_kph", 0, 130)):
@@ -61,6 +63,8 @@ class DriveConfig:
                 raise ValueError(f"{name} must be from {low} to {high} and not 0, but is {value:g}")
         if unknown := set(self.truth) - set(TRUTHS):
             raise ValueError(f"truth can stand in for {', '.join(TRUTHS)}, not for {', '.join(sorted(unknown))}")
+        if unknown := set(self.without) - set(ablate.WITHOUT):
+            raise ValueError(f"one can do without {', '.join(ablate.WITHOUT)}, not without {', '.join(sorted(unknown))}")
         body_config(self)  # the world checks the rest: seed, map, traffic
 
 
@@ -107,7 +111,12 @@ def drive(
         perceive = (lambda frame, camera, route_line, path: oracle.percept(body.truth(), camera)) if config.oracle else None
         if config.town:
             pilot_config = in_town(pilot_config)
+        pilot_config = ablate.without(pilot_config, config.without)
         pilot = Pilot(body if config.route else WithoutRoute(body), pilot_config, perceive)
+        if "memory" in config.without:
+            pilot.perceive = ablate.forgetful(pilot.perceive)
+        if config.town and pilot.roadside is None:
+            pilot.roadside = Roadside()  # one camera looks for lights and signs, too
         if config.truth:
             pilot.perceive = oracle.mixed(pilot.perceive, body.truth, config.truth)
         if config.oracle or "lights" in config.truth:
@@ -172,8 +181,9 @@ class WithoutRoute:
 def body_config(config: DriveConfig) -> SimCarConfig:
     """The simulator car's own configuration."""
     if config.town:
+        cameras = (model_camera(),) if "narrow camera" in config.without else (model_camera(), narrow_camera())
         return SimCarConfig(TownConfig(config.seed, config.town, config.traffic, step=1.0 / config.hz, speed_limit=config.speed_kph * KPH),
-                            config.camera, cameras=(model_camera(), narrow_camera()))  # fmt: skip
+                            config.camera, cameras=cameras)  # fmt: skip
     world = WorldConfig(config.seed, config.map, config.traffic, step=1.0 / config.hz, speed_limit=config.speed_kph * KPH)
     return SimCarConfig(world, config.camera)
 

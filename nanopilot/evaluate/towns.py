@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from nanopilot.evaluate import suite
+from nanopilot.evaluate import ablate, suite
 from nanopilot.evaluate.suite import Report, Suite
 from nanopilot.sim.sumo import TownConfig
 from nanopilot.sim.sumo_net import TOWNS
@@ -30,15 +30,18 @@ ENDS = {"left_the_road": "out of road", "left_the_route": "off the route", "bloc
 
 
 def evaluate(
-    seeds: list[int], driver: Driver, town: str, traffic: float, truth: tuple[str, ...], workers: int, path: Path | None
-) -> Report:
+    seeds: list[int], driver: Driver, town: str, traffic: float, truth: tuple[str, ...], workers: int, path: Path | None,
+    without: tuple[str, ...] = (), ablations: bool = False, seconds: float = SECONDS,
+) -> Report:  # fmt: skip
     """Run the suite. Raises ValueError for a bad seed, density or town before anything starts."""
     if town not in (MIXED, *TOWNS) and not Path(town).is_file():
         raise ValueError(f"unknown town {town!r}: {MIXED}, {', '.join(TOWNS)}, or a file")
     for seed in seeds:
         TownConfig(seed, traffic=traffic)
-    common = {"driver": driver, "traffic": traffic, "truth": list(truth)}
+    common = {"driver": driver, "traffic": traffic, "truth": list(truth), "without": list(without), "seconds": seconds}
     jobs = [{"seed": seed, "town": tuple(TOWNS)[seed % len(TOWNS)] if town == MIXED else town, **common} for seed in seeds]
+    if ablations:
+        return ablate.evaluate("town", row, (RATES, MEANS), jobs, workers, path)
     report = suite.run(Suite("town routes", row, RATES, MEANS), jobs, workers, path)
     report.summary.update(totals(report.rows))
     if path:
@@ -57,8 +60,8 @@ def row(job: dict[str, Any]) -> dict[str, Any]:
     """One seed, in a worker."""
     from nanopilot.evaluate.drive import DriveConfig, drive
 
-    done = drive(DriveConfig(job["seed"], traffic=job["traffic"], seconds=SECONDS, oracle=job["driver"] == "oracle", town=job["town"],
-                             truth=tuple(job["truth"])))  # fmt: skip
+    done = drive(DriveConfig(job["seed"], traffic=job["traffic"], seconds=job["seconds"], oracle=job["driver"] == "oracle",
+                             town=job["town"], truth=tuple(job["truth"]), without=tuple(job["without"])))  # fmt: skip
     out = asdict(done)
     hit = done.infractions
     flags = {"red_light_run": "red light", "stop_sign_run": "stop sign", "pedestrian_touched": "person", "crash_object": "static"}
