@@ -70,6 +70,8 @@ class Routes:
     """Every part in turn, by truth and without: a table that says what to work on."""
     seconds: float = 0.0
     """Stop each drive after so much simulated time; 0: 200 on a map, 600 in a town."""
+    logs: Path | None = None
+    """Keep the logs of failed drives in this folder (dev/failures.py draws them)."""
     driver: Literal["pilot", "oracle", "lane_follower", "idm", "expert"] = "pilot"
     """oracle: our pilot with the truth for eyes. lane_follower: without a route. idm, expert: MetaDrive's own, who see the truth."""
     map: str = "3"
@@ -493,7 +495,7 @@ def evaluate(command: Routes | Minute | Faults | Protocols | Perception | Warnin
         if c.driver not in ("pilot", "oracle") or c.camera != "cpu":
             raise ValueError("in towns there are the drivers pilot and oracle, and the camera cpu")
         report = towns.evaluate(seeds, c.driver, c.town, c.traffic, tuple(c.truth), c.workers, c.json, tuple(c.without), c.ablations,
-                                c.seconds or towns.SECONDS)  # fmt: skip
+                                c.seconds or towns.SECONDS, c.logs)  # fmt: skip
         if c.ablations:
             Console().print(ablate.table(report), *([c.json] if c.json else []))
             return 1 if report.summary["errors"] else 0
@@ -506,7 +508,7 @@ def evaluate(command: Routes | Minute | Faults | Protocols | Perception | Warnin
         report = robot.evaluate(robot.RobotConfig(c.task, 0, c.oracle, c.ideal_imu, c.pushes, c.dead_camera), seeds, c.workers, c.json)
     elif isinstance(c, Routes):
         report = routes.evaluate(seeds, c.driver, c.map, c.traffic, c.camera, c.workers, c.json, c.seconds or routes.SECONDS,
-                                 tuple(c.truth), tuple(c.without), c.ablations)  # fmt: skip
+                                 tuple(c.truth), tuple(c.without), c.ablations, c.logs)  # fmt: skip
     else:
         report = minute.evaluate(seeds, c.camera, c.traffic, c.hz, c.oracle, c.workers, c.json)
     Console().print(ablate.table(report) if isinstance(c, Routes) and c.ablations else suite.table(report))

@@ -90,6 +90,8 @@ class DriveRow:
     driving_score: float = 0.0  # of towns, as CARLA's leaderboard 1.0 has it: completion in our lanes times the penalties; 0 elsewhere
     infractions: dict[str, int] = field(default_factory=dict)  # of towns: kind -> how often
     speeding: float = 0.0  # of towns: share of the time above the road's limit by more than 5 %
+    place: tuple[float, float] = (0.0, 0.0)  # where it ended: the rear axle, map frame
+    log: str = ""  # of a failed drive, if it was to be kept
     reroutes: int = 0  # of towns: missed turns for which navigation found a new way
     near_misses: int = 0  # times too near to somebody, by responsibility-sensitive safety
     too_near: float = 0.0  # share of the time
@@ -142,6 +144,19 @@ def drive(
             if log is not None:
                 log.write("/truth", last)
     return judge(records, truths, wall, pilot.stopped)
+
+
+def drive_keeping(config: DriveConfig, logs: str, name: str, success: Callable[[DriveRow], bool]) -> DriveRow:
+    """As `drive`; with a folder `logs` a drive that fails leaves NAME.mcap in it."""
+    if not logs:
+        return drive(config)
+    path = Path(logs) / f"{name}.mcap"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    row = drive(config, path)
+    if success(row):
+        path.unlink()
+        return row
+    return replace(row, log=str(path))
 
 
 def in_town(config: PilotConfig) -> PilotConfig:
@@ -221,6 +236,7 @@ def judge(records: list[Record], truths: list[SimTruth], wall: float, stopped: s
         driving_score=score,
         infractions=dict(Counter(infractions)),
         speeding=float(np.mean([s.limit > 0 and s.speed > SPEEDING * s.limit for s in truths])) if truths else 0.0,
+        place=(float(xy[-1, 0]), float(xy[-1, 1])) if len(xy) else (0.0, 0.0),
         reroutes=truths[-1].reroutes if truths else 0,
         near_misses=near,
         too_near=too_near,

@@ -26,12 +26,14 @@ MEANS = ("route_completion", "mean_speed", "realtime_factor", "deceleration", "l
 def evaluate(
     seeds: list[int], driver: Driver, map: str, traffic: float, camera: str, workers: int, path: Path | None, seconds: float = SECONDS,
     truth: tuple[str, ...] = (), without: tuple[str, ...] = (), ablations: bool = False,
+    logs: Path | None = None,
 ) -> Report:  # fmt: skip
     """Run the suite. `path` is the JSON to write. Raises ValueError on a bad map, seed or density before anything starts."""
     for seed in seeds:
         WorldConfig(seed, map, traffic)
     common = {"driver": driver, "map": map, "traffic": traffic, "camera": camera, "seconds": seconds}
     common |= {name: list(parts) for name, parts in (("truth", truth), ("without", without)) if parts}
+    common |= {"logs": str(logs)} if logs else {}
     jobs = [{"seed": seed, **common} for seed in seeds]
     if ablations:
         return ablate.evaluate("metadrive", row, (RATES, MEANS), jobs, workers, path)
@@ -45,11 +47,12 @@ def row(job: dict[str, Any]) -> dict[str, Any]:
 
         result = drive_peer(job["driver"], job["seed"], job["map"], job["traffic"])
         return {**result, "success": result["arrived"]}
-    from nanopilot.evaluate.drive import DriveConfig, drive
+    from nanopilot.evaluate.drive import DriveConfig, drive_keeping
 
     driver = job["driver"]
     where = DriveConfig(job["seed"], job["map"], job["traffic"], job["camera"], job["seconds"])
     parts = {name: tuple(job.get(name, ())) for name in ("truth", "without")}
-    done = drive(replace(where, oracle=driver == "oracle", route=driver != "lane_follower", **parts))
+    config = replace(where, oracle=driver == "oracle", route=driver != "lane_follower", **parts)
+    done = drive_keeping(config, job.get("logs", ""), f"{job.get('ablation', driver)}-{job['map']}-{job['seed']}", lambda d: d.arrived)
     out = asdict(done)
     return {**out, **out.pop("comfort"), "success": done.arrived}

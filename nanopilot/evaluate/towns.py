@@ -32,6 +32,7 @@ ENDS = {"left_the_road": "out of road", "left_the_route": "off the route", "bloc
 def evaluate(
     seeds: list[int], driver: Driver, town: str, traffic: float, truth: tuple[str, ...], workers: int, path: Path | None,
     without: tuple[str, ...] = (), ablations: bool = False, seconds: float = SECONDS,
+    logs: Path | None = None,
 ) -> Report:  # fmt: skip
     """Run the suite. Raises ValueError for a bad seed, density or town before anything starts."""
     if town not in (MIXED, *TOWNS) and not Path(town).is_file():
@@ -39,6 +40,7 @@ def evaluate(
     for seed in seeds:
         TownConfig(seed, traffic=traffic)
     common = {"driver": driver, "traffic": traffic, "truth": list(truth), "without": list(without), "seconds": seconds}
+    common |= {"logs": str(logs)} if logs else {}
     jobs = [{"seed": seed, "town": tuple(TOWNS)[seed % len(TOWNS)] if town == MIXED else town, **common} for seed in seeds]
     if ablations:
         return ablate.evaluate("town", row, (RATES, MEANS), jobs, workers, path)
@@ -58,10 +60,14 @@ def totals(rows: list[dict[str, Any]]) -> dict[str, int]:
 
 def row(job: dict[str, Any]) -> dict[str, Any]:
     """One seed, in a worker."""
-    from nanopilot.evaluate.drive import DriveConfig, drive
+    from nanopilot.evaluate.drive import DriveConfig, drive_keeping
 
-    done = drive(DriveConfig(job["seed"], traffic=job["traffic"], seconds=job["seconds"], oracle=job["driver"] == "oracle",
-                             town=job["town"], truth=tuple(job["truth"]), without=tuple(job["without"])))  # fmt: skip
+    parts = {name: tuple(job[name]) for name in ("truth", "without")}
+    config = DriveConfig(
+        job["seed"], traffic=job["traffic"], seconds=job["seconds"], oracle=job["driver"] == "oracle", town=job["town"], **parts
+    )
+    name = f"{job.get('ablation', job['driver'])}-{Path(job['town']).stem}-{job['seed']}"
+    done = drive_keeping(config, job.get("logs", ""), name, lambda d: d.arrived and not d.infractions)
     out = asdict(done)
     hit = done.infractions
     flags = {"red_light_run": "red light", "stop_sign_run": "stop sign", "pedestrian_touched": "person", "crash_object": "static"}
