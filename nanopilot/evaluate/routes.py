@@ -31,7 +31,7 @@ def evaluate(
     """Run the suite. `path` is the JSON to write. Raises ValueError on a bad map, seed or density before anything starts."""
     for seed in seeds:
         WorldConfig(seed, map, traffic)
-    common = {"driver": driver, "map": map, "traffic": traffic, "camera": camera, "seconds": seconds}
+    common: dict[str, Any] = {"driver": driver, "map": map, "traffic": traffic, "camera": camera, "seconds": seconds}
     common |= {name: list(parts) for name, parts in (("truth", truth), ("without", without)) if parts}
     common |= {"logs": str(logs)} if logs else {}
     jobs = [{"seed": seed, **common} for seed in seeds]
@@ -51,7 +51,7 @@ def row(job: dict[str, Any]) -> dict[str, Any]:
 
     driver = job["driver"]
     where = DriveConfig(job["seed"], job["map"], job["traffic"], job["camera"], job["seconds"])
-    parts = {name: tuple(job.get(name, ())) for name in ("truth", "without")}
+    parts: dict[str, Any] = {name: tuple(job.get(name, ())) for name in ("truth", "without")}
     config = replace(where, oracle=driver == "oracle", route=driver != "lane_follower", **parts)
     done = drive_keeping(config, job.get("logs", ""), f"{job.get('ablation', driver)}-{job['map']}-{job['seed']}", lambda d: d.arrived)
     out = asdict(done)

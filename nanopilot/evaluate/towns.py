@@ -39,7 +39,7 @@ def evaluate(
         raise ValueError(f"unknown town {town!r}: {MIXED}, {', '.join(TOWNS)}, or a file")
     for seed in seeds:
         TownConfig(seed, traffic=traffic)
-    common = {"driver": driver, "traffic": traffic, "truth": list(truth), "without": list(without), "seconds": seconds}
+    common: dict[str, Any] = {"driver": driver, "traffic": traffic, "truth": list(truth), "without": list(without), "seconds": seconds}
     common |= {"logs": str(logs)} if logs else {}
     jobs = [{"seed": seed, "town": tuple(TOWNS)[seed % len(TOWNS)] if town == MIXED else town, **common} for seed in seeds]
     if ablations:
@@ -62,7 +62,7 @@ def row(job: dict[str, Any]) -> dict[str, Any]:
     """One seed, in a worker."""
     from nanopilot.evaluate.drive import DriveConfig, drive_keeping
 
-    parts = {name: tuple(job[name]) for name in ("truth", "without")}
+    parts: dict[str, Any] = {name: tuple(job[name]) for name in ("truth", "without")}
     config = DriveConfig(
         job["seed"], traffic=job["traffic"], seconds=job["seconds"], oracle=job["driver"] == "oracle", town=job["town"], **parts
     )

@@ -93,6 +93,8 @@ class TownWorld:
         """Everybody at his start, ours beside its route's."""
         c, rng = self.config, np.random.default_rng([self.config.seed, 0x7057])
         edges = random_roads(self.net, c.length, rng)
+        self._told: float = 0.0  # m along the route where navigation believes us
+        self._astray: int = 0  # fixes running that were off it
         self._follow(edges, START)
         self._start_traffic(edges, rng)
         a, b = self.line[0], self.line[2]
@@ -207,7 +209,8 @@ class TownWorld:
         self._arc, self._route_arc = (
             np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(line, axis=0).T))]) for line in (self.line, self._route.points)
         )
-        self._s, self._off, self._told, self._astray = 0.0, 0.0, 0.0, 0
+        self._s, self._off = 0.0, 0.0
+        self._told, self._astray = 0.0, 0
         stops = [self.map.approaches.get(lane.id) for lane in self.way[:-1:2]]
         self._stops = [(project(self.line, *a.stop)[0], a, self.way[2 * k + 1].id) for k, a in enumerate(stops) if a is not None]
         self._slowest: dict[int, float] = {}
