@@ -63,7 +63,15 @@ class Routes:
     town: str = "mixed"
     """Which: grid, spider, random, a file, or mixed: each seed its kind."""
     truth: tuple[Literal["lights", "objects", "path"], ...] = ()
-    """In towns: the truth in place of these parts of what is seen."""
+    """The truth in place of these parts of what is seen."""
+    without: tuple[Literal["narrow camera", "memory", "prediction"], ...] = ()
+    """The pilot without these: the second camera (towns), the path it remembers, where others will be."""
+    ablations: bool = False
+    """Every part in turn, by truth and without: a table that says what to work on."""
+    seconds: float = 0.0
+    """Stop each drive after so much simulated time; 0: 200 on a map, 600 in a town."""
+    logs: Path | None = None
+    """Keep the logs of failed drives in this folder (dev/failures.py draws them)."""
     driver: Literal["pilot", "oracle", "lane_follower", "idm", "expert"] = "pilot"
     """oracle: our pilot with the truth for eyes. lane_follower: without a route. idm, expert: MetaDrive's own, who see the truth."""
     map: str = "3"
@@ -477,7 +485,7 @@ def evaluate(command: Routes | Minute | Faults | Protocols | Perception | Warnin
         return 0
     from rich.console import Console
 
-    from nanopilot.evaluate import assessor, faults, minute, openscenario, protocols, routes, suite
+    from nanopilot.evaluate import ablate, assessor, faults, minute, openscenario, protocols, routes, suite
 
     if command.workers < 1:
         raise ValueError(f"workers must be at least 1, not {command.workers}")
@@ -503,9 +511,13 @@ def evaluate(command: Routes | Minute | Faults | Protocols | Perception | Warnin
 
         if c.driver not in ("pilot", "oracle") or c.camera != "cpu":
             raise ValueError("in towns there are the drivers pilot and oracle, and the camera cpu")
-        report = towns.evaluate(seeds, c.driver, c.town, c.traffic, tuple(c.truth), c.workers, c.json)
-        totals = ", ".join(f"{name} {report.summary[name]}" for name in towns.COUNTS)
-        Console().print(suite.table(report), totals, highlight=False)
+        report = towns.evaluate(seeds, c.driver, c.town, c.traffic, tuple(c.truth), c.workers, c.json, tuple(c.without), c.ablations,
+                                c.seconds or towns.SECONDS, c.logs)  # fmt: skip
+        if c.ablations:
+            Console().print(ablate.table(report), *([c.json] if c.json else []))
+            return 1 if report.summary["errors"] else 0
+        totals = ", ".join(f"{name} {report.summary[name]}" for name in ("reroutes", *towns.COUNTS, *towns.ENDS))
+        Console().print(suite.table(report), totals, *([c.json] if c.json else []), highlight=False)
         return 1 if report.summary["errors"] else 0
     if isinstance(c, RobotSuite):
         from nanopilot.evaluate import robot
@@ -513,10 +525,11 @@ def evaluate(command: Routes | Minute | Faults | Protocols | Perception | Warnin
         config = robot.RobotConfig(c.task, 0, c.oracle, c.ideal_imu, c.pushes, c.dead_camera, c.jitter)
         report = robot.evaluate(config, seeds, c.workers, c.json)
     elif isinstance(c, Routes):
-        report = routes.evaluate(seeds, c.driver, c.map, c.traffic, c.camera, c.workers, c.json)
+        report = routes.evaluate(seeds, c.driver, c.map, c.traffic, c.camera, c.workers, c.json, c.seconds or routes.SECONDS,
+                                 tuple(c.truth), tuple(c.without), c.ablations, c.logs)  # fmt: skip
     else:
         report = minute.evaluate(seeds, c.camera, c.traffic, c.hz, c.oracle, c.workers, c.json)
-    Console().print(suite.table(report))
+    Console().print(ablate.table(report) if isinstance(c, Routes) and c.ablations else suite.table(report))
     if c.json:
         print(c.json)
     return 1 if report.summary["errors"] else 0

@@ -88,6 +88,7 @@ class SimCar:
 
     def close(self) -> None:
         self._pipe.close()
+        self._process.terminate()  # it may be making its world still, and hear nothing of the pipe
         self._process.join(timeout=5.0)
         if self._process.is_alive():
             self._process.kill()
@@ -102,6 +103,8 @@ class SimCar:
 def _world_process(pipe: Connection, config: SimCarConfig) -> None:
     """The child: make the world, then answer every command with the next instant until the drive or the parent ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; its closed pipe ends us
+    signal.signal(signal.SIGTERM, _ended)
+    world: MetaDriveWorld | TownWorld | None = None
     try:
         world, draw = _make(config)
         sensors = Sensors(config.sensors, config.world.step, config.world.seed)
@@ -122,6 +125,14 @@ def _world_process(pipe: Connection, config: SimCarConfig) -> None:
     except Exception as error:  # whatever went wrong, the parent shall say it and not wait
         text = f"the simulator failed: {type(error).__name__}: {error}"
         pipe.send((None, None, {"traceback": traceback.format_exc()}, text))
+    finally:
+        if world is not None:
+            world.close()
+
+
+def _ended(number: int, frame: Any) -> None:
+    """Told to end: leave by the ways that remove folders and end other processes."""
+    raise SystemExit(128 + number)
 
 
 def _mover(world: MetaDriveWorld | TownWorld) -> Callable[[SafeCommand | None], float]:
@@ -168,12 +179,14 @@ def _make(config: SimCarConfig) -> tuple[MetaDriveWorld | TownWorld, Any]:
 def _sense(
     world: MetaDriveWorld | TownWorld, draw: Any, sensors: Sensors, wheel_angle: float, config: SimCarConfig, first: bool = False
 ) -> Observation:
+    gps = sensors.gps(world.t, world.pose, world.speed)
+    new_route = world.reroute(gps) if isinstance(world, TownWorld) and not first else None
     return Observation(
         t=world.t,
         frames=tuple(Frame(world.t, camera.name, draw(camera)) for camera in config.cameras),
         car=sensors.car(world.t, world.speed, world.acceleration, world.yaw_rate, wheel_angle),
-        gps=sensors.gps(world.t, world.pose, world.speed),
-        route=world.route() if first else None,
+        gps=gps,
+        route=world.route() if first else new_route,
     )
 
 

@@ -20,11 +20,13 @@ import numpy as np
 
 from nanopilot import __version__
 from nanopilot.bodies.simcar import SimCar, SimCarConfig
-from nanopilot.evaluate import oracle
+from nanopilot.evaluate import ablate, oracle
 from nanopilot.evaluate.metrics import Comfort, comfort
+from nanopilot.evaluate.near import near_misses
 from nanopilot.geometry import model_camera, narrow_camera
 from nanopilot.log import Log, Step
 from nanopilot.messages import Body, Observation
+from nanopilot.perception.lamps import Roadside
 from nanopilot.pilot import Pilot, PilotConfig, Record
 from nanopilot.sim.metadrive import WorldConfig
 from nanopilot.sim.sumo import PENALTIES, TownConfig
@@ -52,6 +54,7 @@ class DriveConfig:
     route: bool = True  # False: the pilot is told no route and follows its lane
     town: str = ""  # grid, spider, random or a file: a town of SUMO's in place of MetaDrive's map
     truth: tuple[str, ...] = ()  # ablation: what the truth says in place of perception, of TRUTHS
+    without: tuple[str, ...] = ()  # ablation: parts the pilot must do without, of ablate.WITHOUT
 
     def __post_init__(self) -> None:
         for name, low, high in (("seconds", 0, 86_400), ("hz", 10, 100), ("speed_kph", 0, 130)):
@@ -60,6 +63,8 @@ class DriveConfig:
                 raise ValueError(f"{name} must be from {low} to {high} and not 0, but is {value:g}")
         if unknown := set(self.truth) - set(TRUTHS):
             raise ValueError(f"truth can stand in for {', '.join(TRUTHS)}, not for {', '.join(sorted(unknown))}")
+        if unknown := set(self.without) - set(ablate.WITHOUT):
+            raise ValueError(f"one can do without {', '.join(ablate.WITHOUT)}, not without {', '.join(sorted(unknown))}")
         body_config(self)  # the world checks the rest: seed, map, traffic
 
 
@@ -85,6 +90,11 @@ class DriveRow:
     driving_score: float = 0.0  # of towns, as CARLA's leaderboard 1.0 has it: completion in our lanes times the penalties; 0 elsewhere
     infractions: dict[str, int] = field(default_factory=dict)  # of towns: kind -> how often
     speeding: float = 0.0  # of towns: share of the time above the road's limit by more than 5 %
+    place: tuple[float, float] = (0.0, 0.0)  # where it ended: the rear axle, map frame
+    log: str = ""  # of a failed drive, if it was to be kept
+    reroutes: int = 0  # of towns: missed turns for which navigation found a new way
+    near_misses: int = 0  # times too near to somebody, by responsibility-sensitive safety
+    too_near: float = 0.0  # share of the time
 
 
 def drive(
@@ -103,7 +113,12 @@ def drive(
         perceive = (lambda frame, camera, route_line, path: oracle.percept(body.truth(), camera)) if config.oracle else None
         if config.town:
             pilot_config = in_town(pilot_config)
+        pilot_config = ablate.without(pilot_config, config.without)
         pilot = Pilot(body if config.route else WithoutRoute(body), pilot_config, perceive)
+        if "memory" in config.without:
+            pilot.perceive = ablate.forgetful(pilot.perceive)
+        if config.town and pilot.roadside is None:
+            pilot.roadside = Roadside()  # one camera looks for lights and signs, too
         if config.truth:
             pilot.perceive = oracle.mixed(pilot.perceive, body.truth, config.truth)
         if config.oracle or "lights" in config.truth:
@@ -131,10 +146,25 @@ def drive(
     return judge(records, truths, wall, pilot.stopped)
 
 
+def drive_keeping(config: DriveConfig, logs: str, name: str, success: Callable[[DriveRow], bool]) -> DriveRow:
+    """As `drive`; with a folder `logs` a drive that fails leaves NAME.mcap in it."""
+    if not logs:
+        return drive(config)
+    path = Path(logs) / f"{name}.mcap"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    row = drive(config, path)
+    if success(row):
+        path.unlink()
+        return row
+    return replace(row, log=str(path))
+
+
 def in_town(config: PilotConfig) -> PilotConfig:
     """The pilot's configuration for towns: signs and lights count, and what the picture's side cuts off is believed to stay beside us."""
     conflicts = replace(config.planning.conflicts, edge_bearing=EDGE_BEARING)
-    return replace(config, world=replace(config.world, rules_of_the_road=True), planning=replace(config.planning, conflicts=conflicts))
+    rules = replace(config.planning.rules, unsigned=True)
+    planning = replace(config.planning, conflicts=conflicts, rules=rules)
+    return replace(config, world=replace(config.world, rules_of_the_road=True), planning=planning)
 
 
 def write_body(log: Log, body: Body) -> None:
@@ -166,8 +196,9 @@ class WithoutRoute:
 def body_config(config: DriveConfig) -> SimCarConfig:
     """The simulator car's own configuration."""
     if config.town:
+        cameras = (model_camera(),) if "narrow camera" in config.without else (model_camera(), narrow_camera())
         return SimCarConfig(TownConfig(config.seed, config.town, config.traffic, step=1.0 / config.hz, speed_limit=config.speed_kph * KPH),
-                            config.camera, cameras=(model_camera(), narrow_camera()))  # fmt: skip
+                            config.camera, cameras=cameras)  # fmt: skip
     world = WorldConfig(config.seed, config.map, config.traffic, step=1.0 / config.hz, speed_limit=config.speed_kph * KPH)
     return SimCarConfig(world, config.camera)
 
@@ -184,6 +215,7 @@ def judge(records: list[Record], truths: list[SimTruth], wall: float, stopped: s
     in_a_town = any(s.limit > 0 for s in truths)  # elsewhere nobody counts infractions
     score = done * in_lanes * float(np.prod([PENALTIES[name] for name in infractions])) if in_a_town else 0.0
     stages = {name: [r.seconds[name] for r in records if name in r.seconds] for name in (records[-1].seconds if records else ())}
+    near, too_near = near_misses(truths)
     stages["frame to command"] = [sum(r.seconds.values()) for r in records]
     return DriveRow(
         arrived=any(s.arrived for s in truths),
@@ -204,6 +236,10 @@ def judge(records: list[Record], truths: list[SimTruth], wall: float, stopped: s
         driving_score=score,
         infractions=dict(Counter(infractions)),
         speeding=float(np.mean([s.limit > 0 and s.speed > SPEEDING * s.limit for s in truths])) if truths else 0.0,
+        place=(float(xy[-1, 0]), float(xy[-1, 1])) if len(xy) else (0.0, 0.0),
+        reroutes=truths[-1].reroutes if truths else 0,
+        near_misses=near,
+        too_near=too_near,
     )
 
 

@@ -12,23 +12,32 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from nanopilot.evaluate import suite
+from nanopilot.evaluate import ablate, suite
 from nanopilot.evaluate.suite import Report, Suite
 from nanopilot.sim.metadrive import WorldConfig
 
 Driver = Literal["pilot", "oracle", "lane_follower", "idm", "expert"]
+SECONDS = 200.0  # until a drive is stopped as not arrived
 RATES = ("success", "crash_vehicle", "out_of_road")
-MEANS = ("route_completion", "mean_speed", "realtime_factor", "deceleration", "lateral_acceleration", "longitudinal_jerk", "lateral_jerk")
+MEANS = ("route_completion", "mean_speed", "realtime_factor", "deceleration", "lateral_acceleration", "longitudinal_jerk", "lateral_jerk",
+         "near_misses")  # fmt: skip
 
 
 def evaluate(
-    seeds: list[int], driver: Driver, map: str, traffic: float, camera: str, workers: int, path: Path | None, seconds: float = 200.0
-) -> Report:
+    seeds: list[int], driver: Driver, map: str, traffic: float, camera: str, workers: int, path: Path | None, seconds: float = SECONDS,
+    truth: tuple[str, ...] = (), without: tuple[str, ...] = (), ablations: bool = False,
+    logs: Path | None = None,
+) -> Report:  # fmt: skip
     """Run the suite. `path` is the JSON to write. Raises ValueError on a bad map, seed or density before anything starts."""
     for seed in seeds:
         WorldConfig(seed, map, traffic)
-    common = {"driver": driver, "map": map, "traffic": traffic, "camera": camera, "seconds": seconds}
-    return suite.run(Suite("routes", row, RATES, MEANS), [{"seed": seed, **common} for seed in seeds], workers, path)
+    common: dict[str, Any] = {"driver": driver, "map": map, "traffic": traffic, "camera": camera, "seconds": seconds}
+    common |= {name: list(parts) for name, parts in (("truth", truth), ("without", without)) if parts}
+    common |= {"logs": str(logs)} if logs else {}
+    jobs = [{"seed": seed, **common} for seed in seeds]
+    if ablations:
+        return ablate.evaluate("metadrive", row, (RATES, MEANS), jobs, workers, path)
+    return suite.run(Suite("routes", row, RATES, MEANS), jobs, workers, path)
 
 
 def row(job: dict[str, Any]) -> dict[str, Any]:
@@ -38,10 +47,12 @@ def row(job: dict[str, Any]) -> dict[str, Any]:
 
         result = drive_peer(job["driver"], job["seed"], job["map"], job["traffic"])
         return {**result, "success": result["arrived"]}
-    from nanopilot.evaluate.drive import DriveConfig, drive
+    from nanopilot.evaluate.drive import DriveConfig, drive_keeping
 
     driver = job["driver"]
     where = DriveConfig(job["seed"], job["map"], job["traffic"], job["camera"], job["seconds"])
-    done = drive(replace(where, oracle=driver == "oracle", route=driver != "lane_follower"))
+    parts: dict[str, Any] = {name: tuple(job.get(name, ())) for name in ("truth", "without")}
+    config = replace(where, oracle=driver == "oracle", route=driver != "lane_follower", **parts)
+    done = drive_keeping(config, job.get("logs", ""), f"{job.get('ablation', driver)}-{job['map']}-{job['seed']}", lambda d: d.arrived)
     out = asdict(done)
     return {**out, **out.pop("comfort"), "success": done.arrived}

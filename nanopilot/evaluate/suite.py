@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import platform
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -20,7 +21,9 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
+from multiprocessing.connection import wait
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -32,6 +35,7 @@ from rich.table import Table
 from nanopilot.evaluate.metrics import mean_interval, wilson
 
 Row = dict[str, Any]
+ENDING = 20.0  # s a worker told to end may take to close its simulator
 
 
 @dataclass(frozen=True)
@@ -161,7 +165,7 @@ def machine() -> dict[str, Any]:
 def _results(work: Callable[[Row], Row], jobs: list[Row], workers: int) -> Iterator[tuple[Row, Row]]:
     if not jobs:
         return
-    pool = ProcessPoolExecutor(min(workers, len(jobs)), multiprocessing.get_context("spawn"))
+    pool = ProcessPoolExecutor(min(workers, len(jobs)), multiprocessing.get_context("spawn"), _worker)
     try:
         futures = {pool.submit(_guarded, work, job): job for job in jobs}
         for future in as_completed(futures):
@@ -176,7 +180,25 @@ def _results(work: Callable[[Row], Row], jobs: list[Row], workers: int) -> Itera
         for child in children:
             child.terminate()
         for child in children:
+            child.join(ENDING)
+            child.kill()
             child.join()
+
+
+def _worker() -> None:
+    """A worker leaves Ctrl-C to its parent, closes what it holds when told to end, and ends by itself when its parent has died."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _ended)
+    Thread(target=_outlived, daemon=True).start()
+
+
+def _ended(number: int, frame: Any) -> None:
+    raise SystemExit(128 + number)
+
+
+def _outlived() -> None:
+    wait([multiprocessing.parent_process().sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _guarded(work: Callable[[Row], Row], job: Row) -> Row:
@@ -184,6 +206,8 @@ def _guarded(work: Callable[[Row], Row], job: Row) -> Row:
         return work(job)
     except Exception as error:
         return {"error": f"{type(error).__name__}: {error}"}
+    except SystemExit:  # told to end: what the job held is closed by now, and the pool would only hand out the next one
+        os._exit(128 + signal.SIGTERM)
 
 
 def _key(job: Row) -> str:

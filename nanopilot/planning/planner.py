@@ -79,7 +79,7 @@ def step(state: State, world: World, vehicle: VehicleModel, config: Config = Con
     verdict = conflicts.assess(
         path, world.tracks, times, free.s, vehicle, state.waiting, state.yields, config.longitudinal, config.conflicts
     )
-    rule = rules.blocked(rule, float(verdict.bounds.gap[-1]), float(verdict.bounds.lead_speed[-1]), config.rules)
+    ruled, rule = rules.blocked(ruled, rule, float(verdict.bounds.gap[-1]), float(verdict.bounds.lead_speed[-1]), config.rules)
     bounds, stop_reason = _stops(verdict.bounds, world, line, rule, config)
     profile = longitudinal.plan(path, table, times, world.speed, acceleration, bounds, vehicle, config.longitudinal)
 

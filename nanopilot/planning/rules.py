@@ -3,7 +3,8 @@
 In: the world's RoadSignals and the route's junction. Out: a Rule: a stop (m along the path for the rear axle), a speed to pass the junction
 at, why. Red: stop. Amber: stop if braking comfortably does it, else go on. Green: go. A stop sign: stand before the line, then go when the
 way is free. A yield sign: come slowly. Who has been told to go and has crossed the line goes on. A queue that would keep us inside the
-junction is waited for before it. Who is in the way is `conflicts`' work.
+junction is waited for before it, whether anything is said there or not (article 18.3 of the Convention on Road Traffic), until it
+has moved off for good. Who is in the way is `conflicts`' work.
 Sources: Vienna Convention on Road Signs, articles 10 (stop, yield) and 23 (lights). It knows no arrows and no police officers.
 """
 
@@ -13,7 +14,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from nanopilot.messages import Light, VehicleModel, World
+from nanopilot.messages import Light, RoadSignal, Turn, VehicleModel, World
+
+CROSSINGS = (Turn.STRAIGHT, Turn.LEFT, Turn.RIGHT)
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,10 @@ class RulesConfig:
     creep: float = 4.0  # m, told too far: who stands so far before a red line is close enough
     yield_speed: float = 4.0  # m/s over a yield line
     junction_length: float = 22.0  # m from the line to where the road goes on; the rear axle must get past it before we drive in
-    jam_speed: float = 1.0  # m/s: a lead slower than this is a queue
+    jam_speed: float = 1.0  # m/s: a lead slower than this is a queue, and
+    moving_off: float = 2.5  # m/s: one that is waited for has moved off, when its last car in our way is faster
+    unsigned: bool = False  # navigation's junctions count where nothing is seen of a light or sign: towns
+    unsigned_sight: float = 60.0  # m
     new_junction: float = 8.0  # m by which the distance grows when the junction is behind us
 
 
@@ -42,6 +48,7 @@ class RulesState:
     distance: float = np.inf
     going: bool = False  # decided to cross, and past where that can be changed
     stood: float = 0.0  # s at this junction's stop sign
+    waits: bool = False  # for a queue behind the junction
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,8 @@ def step(state: RulesState, world: World, dt: float, vehicle: VehicleModel, conf
     """What the rules ask for now."""
     limit = min((s.speed_limit for s in world.signals if s.kind == "limit"), default=np.inf)
     signal = next((s for s in world.signals if s.kind != "limit"), None)
+    if signal is None and config.unsigned and world.next_turn in CROSSINGS and world.next_turn_distance < config.unsigned_sight:
+        signal = RoadSignal("", Light.OFF, world.next_turn_distance, world.localisation_std, 0.0, 1.0, 0.0)
     if signal is None:
         return RulesState(), Rule(limit=limit)
     if signal.distance > state.distance + config.new_junction:
@@ -68,7 +77,7 @@ def step(state: RulesState, world: World, dt: float, vehicle: VehicleModel, conf
     state = replace(state, distance=signal.distance)
     if line < -config.line_passed and world.speed > config.moving:
         state = replace(state, going=True)
-    if signal.kind == "light":
+    if signal.kind in ("light", ""):
         return _light(state, signal.state, line, margin, world, limit, config)
     before = {} if state.going else {"line": line, "hold": max(line - margin, 0.0)}
     slowly = Rule(**before, speed=config.yield_speed, at=max(line, 0.0), limit=limit, reason=f"{signal.kind} sign")
@@ -81,11 +90,13 @@ def step(state: RulesState, world: World, dt: float, vehicle: VehicleModel, conf
     return state, replace(slowly, stop=max(line - margin, 0.0))
 
 
-def blocked(rule: Rule, room: float, lead_speed: float, config: RulesConfig) -> Rule:
+def blocked(state: RulesState, rule: Rule, room: float, lead_speed: float, config: RulesConfig) -> tuple[RulesState, Rule]:
     """The rule, with a stop before the line where a queue leaves no room behind the junction; `room` is how far the rear axle may go."""
-    if lead_speed > config.jam_speed or not rule.hold < room < rule.line + config.junction_length or rule.line < -config.line_passed:
-        return rule
-    return replace(rule, stop=min(rule.stop, rule.hold), reason=rule.reason if np.isfinite(rule.stop) else "junction blocked")
+    slow = config.moving_off if state.waits else config.jam_speed
+    if lead_speed > slow or not rule.hold < room < rule.line + config.junction_length or rule.line < -config.line_passed:
+        return replace(state, waits=False), rule
+    reason = rule.reason if np.isfinite(rule.stop) else "junction blocked"
+    return replace(state, waits=True), replace(rule, stop=min(rule.stop, rule.hold), reason=reason)
 
 
 def _light(

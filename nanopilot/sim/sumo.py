@@ -20,12 +20,12 @@ from scipy.spatial import cKDTree
 
 from nanopilot import dynamics
 from nanopilot.geometry import child_from_parent, project, wrap
-from nanopilot.messages import Kind, Light, Route
+from nanopilot.messages import GpsFix, Kind, Light, Route
 from nanopilot.sim.lanemap import along
 from nanopilot.sim.scene import Actor, Scene, StaticScene
 from nanopilot.sim.sumo_map import Approach, town_map
 from nanopilot.sim.sumo_net import TownError, check, town_net
-from nanopilot.sim.sumo_routes import TRAFFIC, lane_way, make_route, random_roads, write_traffic
+from nanopilot.sim.sumo_routes import START, TRAFFIC, lane_way, make_route, new_way, random_roads, write_traffic
 from nanopilot.sim.truth import SimTruth, TrueActor, TrueSignal
 
 Array = np.ndarray
@@ -34,6 +34,7 @@ Array = np.ndarray
 PENALTIES = {"person": 0.50, "vehicle": 0.60, "static": 0.65, "red light": 0.70, "stop sign": 0.80}
 ARRIVED = 10.0  # m from the route's end: CARLA's RouteCompletionTest
 DEVIATION = 30.0  # m from the route: CARLA's InRouteTest ends there
+ASTRAY, ASTRAY_FIXES = 15.0, 5  # m from its line, by so many fixes of the receiver running (0.5 s): navigation finds a new way (guess)
 BLOCKED = 180.0  # s standing: CARLA's ActorBlockedTest
 STOPPED = 0.1  # m/s: CARLA's RunningStopTest
 STOP_ZONE = 8.0  # m before the line in which one must have stopped, guess
@@ -92,23 +93,19 @@ class TownWorld:
         """Everybody at his start, ours beside its route's."""
         c, rng = self.config, np.random.default_rng([self.config.seed, 0x7057])
         edges = random_roads(self.net, c.length, rng)
-        self.way, self.roads = lane_way(self.map, edges)
-        self._route, self.line = make_route(self.map, self.way, c.speed_limit)
-        self._arc = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(self.line, axis=0).T))])
+        self._told: float = 0.0  # m along the route where navigation believes us
+        self._astray: int = 0  # fixes running that were off it
+        self._follow(edges, START)
         self._start_traffic(edges, rng)
         a, b = self.line[0], self.line[2]
         yaw = math.atan2(*(b - a)[::-1])
         back = LENGTH / 2 - REAR_OVERHANG
         self.motion = dynamics.Motion(float(a[0]) - back * math.cos(yaw), float(a[1]) - back * math.sin(yaw), yaw)
         self.t, self._steps, self.acceleration, self.yaw_rate = 0.0, 0, 0.0, 0.0
-        self._s, self._off, self._standing, self.wrong_way = 0.0, 0.0, 0.0, 0.0
+        self._standing, self.wrong_way, self._before, self.reroutes = 0.0, 0.0, 0.0, 0
         self._ids: dict[str, int] = {}
-        self._slowest: dict[int, float] = {}
-        self._crossed: set[int] = set()
         self.infractions: list[str] = []
         self.stopped = ""
-        stops = [self.map.approaches.get(lane.id) for lane in self.way[:-1:2]]
-        self._stops = [(project(self.line, *a.stop)[0], a, self.way[2 * k + 1].id) for k, a in enumerate(stops) if a is not None]
         samples = self.lane_map._samples
         self._tree = cKDTree(samples[0])
         self._half = np.array([self.lane_map.lanes[i].width / 2 for i in samples[2]])
@@ -150,6 +147,25 @@ class TownWorld:
         """The navigation device's answer; exact, a body's receiver isn't."""
         return self._route
 
+    def reroute(self, fix: GpsFix | None) -> Route | None:
+        """Navigation's new answer once its receiver says that we have left the way; None while all is well, or no way leads on."""
+        if fix is None:
+            return None
+        near = np.abs(self._route_arc - self._told) < 40.0
+        s, d = project(self._route.points[near], fix.x, fix.y)
+        self._told = float(self._route_arc[near][0] + s)
+        self._astray = self._astray + 1 if abs(d) > ASTRAY else 0
+        if self._astray < ASTRAY_FIXES:
+            return None
+        try:
+            edges, start = new_way(self.net, self.map, fix.x, fix.y, fix.heading, self.way[-1].road[0])
+        except TownError:
+            return None
+        self._before += self._s
+        self.reroutes += 1
+        self._follow(edges, start)
+        return self._route
+
     def static_scene(self) -> StaticScene:
         return self.map.static
 
@@ -178,12 +194,27 @@ class TownWorld:
             lane_index=lane.index, lane_count=1 + max(o.index for o in self.lane_map.lanes if o.road == lane.road),
             wheels_in_lane=abs(offset) + WIDTH / 2 <= lane.width / 2, lane_path=path,
             actors=tuple(TrueActor(a.id, _kind(a).value, a.x, a.y, a.yaw, a.speed, *a.size) for a in (*parked, *self._actors)),
-            route_completion=1.0 if self.stopped == "arrived" else min(self._s / float(self._arc[-1]), 1.0),
+            route_completion=1.0 if self.stopped == "arrived" else min((self._before + self._s) / (self._before + self._arc[-1]), 1.0),
             crash_vehicle="vehicle" in self.infractions, crash_object="static" in self.infractions,
             crash_person="person" in self.infractions,
             out_of_road=self.stopped.startswith("out of road"), arrived=self.stopped == "arrived", signals=self._signals(),
             limit=self.map.limits[lane.id], infractions=tuple(self.infractions), wrong_way=self.wrong_way,
+            reroutes=self.reroutes,
         )  # fmt: skip
+
+    def _follow(self, edges: list[str], start: float) -> None:
+        """Take a way as the one to go, from `start` m into its first road."""
+        self.way, self.roads = lane_way(self.map, edges)
+        self._route, self.line = make_route(self.map, self.way, self.config.speed_limit, start)
+        self._arc, self._route_arc = (
+            np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(line, axis=0).T))]) for line in (self.line, self._route.points)
+        )
+        self._s, self._off = 0.0, 0.0
+        self._told, self._astray = 0.0, 0
+        stops = [self.map.approaches.get(lane.id) for lane in self.way[:-1:2]]
+        self._stops = [(project(self.line, *a.stop)[0], a, self.way[2 * k + 1].id) for k, a in enumerate(stops) if a is not None]
+        self._slowest: dict[int, float] = {}
+        self._crossed = {k for k, (stop, *_) in enumerate(self._stops) if stop < LENGTH / 2}  # a line behind us already
 
     # ------------------------------------------------------------------ SUMO
 

@@ -9,6 +9,8 @@ It has no traffic and draws nothing. SUMO: Alvarez Lopez et al. 2018, "Microscop
 from __future__ import annotations
 
 import gzip
+import os
+import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
+import psutil
 from jaxtyping import Float
 
 Array = np.ndarray
@@ -33,6 +36,7 @@ JUNCTIONS = ("traffic_light", "traffic_light", "traffic_light", "priority_stop",
 LIMITS = (30, 50, 50)  # km/h, by street
 KPH = 1 / 3.6
 TIMEOUT = 300.0  # s, of SUMO's tools
+FOLDER = "nanopilot-town-"  # and the process that made it
 
 
 class TownError(ValueError):
@@ -212,10 +216,19 @@ def read_net(path: Path) -> Net:
 
 def town_net(town: str, seed: int) -> tuple[Net, Path, tempfile.TemporaryDirectory]:
     """The net, its file, and the folder it lives in until that is cleaned up."""
-    folder = tempfile.TemporaryDirectory(prefix="nanopilot-town-")
+    _sweep()
+    folder = tempfile.TemporaryDirectory(prefix=f"{FOLDER}{os.getpid()}-")
     try:
         path = make_net(town, seed, Path(folder.name))
         return read_net(path), path, folder
     except Exception:
         folder.cleanup()
         raise
+
+
+def _sweep() -> None:
+    """Remove the folders of towns whose process was killed before it could."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER}*-*"):
+        process = folder.name.removeprefix(FOLDER).partition("-")[0]
+        if process.isdigit() and not psutil.pid_exists(int(process)):
+            shutil.rmtree(folder, ignore_errors=True)

@@ -2,11 +2,13 @@
 
 In: a network, its map, a seed. Out: a random way of at least the length asked for, its `messages.Route`, SUMO's route file for the traffic.
 Instructions stand at every junction, where its stop line is; the line runs along the middle of our own side, a point every 10 m.
-Where only some lanes lead on, "keep left" or "keep right" comes before. It finds no shortest ways: nobody is in a hurry here.
+Where only some lanes lead on, "keep left" or "keep right" comes before. The first way is at random: nobody is in a hurry here; who has
+left it gets the shortest one from where he is to the same end (Dijkstra 1959).
 """
 
 from __future__ import annotations
 
+import heapq
 from itertools import pairwise
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from nanopilot.sim.sumo_net import Net, TownError
 Array = np.ndarray
 
 START, END = 25.0, 15.0  # m into the first road, and before the last one's end
+ARRIVAL = 5.0  # m of a new way, at least
 KEEP_BEFORE = 20.0  # m before a junction by which the lane must be right
 TURNS = {"s": Turn.STRAIGHT, "l": Turn.LEFT, "L": Turn.LEFT, "r": Turn.RIGHT, "R": Turn.RIGHT, "t": Turn.LEFT}
 SHORTEST = 200.0  # m: no drive is worth it below
@@ -37,14 +40,37 @@ TRAFFIC = {
 TRIP = 90.0  # s a trip lasts about (guess): so many vehicles are about as start in this time
 
 
-def random_roads(net: Net, length: float, rng: np.random.Generator) -> list[str]:
-    """Edges, each reached from the last, together at least `length` m long; the longest found where the town has none so long."""
+def _roads(net: Net) -> tuple[dict[str, list[str]], dict[str, float]]:
+    """(which edges each leads on to, how long each is, m)."""
     onward: dict[str, list[str]] = {edge: [] for edge in net.edges}
     for link in net.links:
         source, target = net.lanes[link.source].edge, net.lanes[link.target].edge
         if target not in onward[source] and link.turn != "t":
             onward[source].append(target)
-    size = {lane.edge: float(np.hypot(*np.diff(lane.shape, axis=0).T).sum()) for lane in net.lanes.values()}
+    return onward, {lane.edge: float(np.hypot(*np.diff(lane.shape, axis=0).T).sum()) for lane in net.lanes.values()}
+
+
+def new_way(net: Net, town: TownMap, x: float, y: float, heading: float, goal: str) -> tuple[list[str], float]:
+    """Edges of the shortest way from a place to the end of edge `goal`, and how far into the first it begins, m. Raises TownError."""
+    lane, s, _ = town.lane_map.locate(x, y, heading)
+    first, start = (lane.road[1], 0.0) if lane.road[1] else (lane.road[0], s)  # in a junction: the road it leads into
+    onward, size = _roads(net)
+    open_ways = [(0.0, [first])]
+    done: set[str] = set()
+    while open_ways:
+        length, way = heapq.heappop(open_ways)
+        if way[-1] == goal and start + ARRIVAL < length + size[goal] - END:
+            return way, start
+        if way[-1] not in done:
+            done.add(way[-1])
+            for edge in onward[way[-1]]:
+                heapq.heappush(open_ways, (length + size[way[-1]], [*way, edge]))
+    raise TownError("no way leads there from here")
+
+
+def random_roads(net: Net, length: float, rng: np.random.Generator) -> list[str]:
+    """Edges, each reached from the last, together at least `length` m long; the longest found where the town has none so long."""
+    onward, size = _roads(net)
     edges, best, reached = sorted(net.edges), [], 0.0
     for _ in range(TRIES):
         walk = [edges[int(rng.integers(len(edges)))]]
@@ -86,14 +112,14 @@ def lane_way(town: TownMap, edges: list[str]) -> tuple[list[Lane], list[Road]]:
     return way, roads
 
 
-def make_route(town: TownMap, way: list[Lane], speed_limit: float) -> tuple[Route, Float[Array, "n 2"]]:
-    """What the navigation device says, and the exact line along the lanes of the way from START to END."""
+def make_route(town: TownMap, way: list[Lane], speed_limit: float, start: float = START) -> tuple[Route, Float[Array, "n 2"]]:
+    """What the navigation device says, and the exact line along the lanes of the way from `start` m in to END."""
     by_road: dict[Road, list[Lane]] = {}
     for lane in town.lane_map.lanes:
         by_road.setdefault(lane.road, []).append(lane)
     parts = [road_line(by_road[lane.road]) if lane.road[1] == "" else lane.centre for lane in way]
     length = [float(np.hypot(*np.diff(p, axis=0).T).sum()) for p in parts]
-    at = np.concatenate([[0.0], np.cumsum(length)]) - START
+    at = np.concatenate([[0.0], np.cumsum(length)]) - start
     manoeuvres = []
     arrives: Lane | None = None  # the lane in which we come into the road
     for k, lane in enumerate(way):
@@ -107,10 +133,10 @@ def make_route(town: TownMap, way: list[Lane], speed_limit: float) -> tuple[Rout
     manoeuvres.append(Manoeuvre(Turn.ARRIVE, total))
     line = _joined(parts)
     count = max(2, round(total / POINT_SPACING) + 1)
-    points = resample(line, np.linspace(START, START + total, count))
+    points = resample(line, np.linspace(start, start + total, count))
     exact = _joined([lane.centre for lane in way])
     exact_length = float(np.hypot(*np.diff(exact, axis=0).T).sum())
-    return Route(points, tuple(manoeuvres), speed_limit), resample(exact, np.arange(START, exact_length - END, 0.5))
+    return Route(points, tuple(manoeuvres), speed_limit), resample(exact, np.arange(start, exact_length - END, 0.5))
 
 
 def _joined(parts: list[Array]) -> Float[Array, "n 2"]:

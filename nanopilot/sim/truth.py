@@ -66,6 +66,7 @@ class SimTruth(Message):
     limit: float = 0.0  # m/s, the road's speed limit; 0 where there is none
     infractions: tuple[str, ...] = ()  # of towns, so far: names of sim.sumo.PENALTIES' keys
     wrong_way: float = 0.0  # m driven outside the lanes of our direction
+    reroutes: int = 0  # new ways that navigation had to find, of towns
 
 
 @dataclass(frozen=True)

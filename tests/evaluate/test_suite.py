@@ -2,8 +2,12 @@
 
 import json
 import os
+import signal
+import subprocess
+import sys
 import time
 
+import psutil
 import pytest
 from rich.console import Console
 
@@ -86,3 +90,42 @@ def test_seeds(text, seeds):
 def test_nonsense_seeds_are_refused(text):
     with pytest.raises(ValueError, match="seeds must look like"):
         parse_seeds(text)
+
+
+SLOW = """
+import sys, tempfile, time
+from pathlib import Path
+from nanopilot.evaluate import suite
+
+def work(job):
+    with tempfile.TemporaryDirectory(dir=job["folder"]):
+        (Path(job["folder"]) / "began").touch()
+        time.sleep(600)
+
+if __name__ == "__main__":
+    from nanopilot.cli import main
+    import nanopilot.cli as cli
+    cli.run = lambda command: suite.run(suite.Suite("slow", work, (), ()), [{"seed": k, "folder": sys.argv[1]} for k in range(3)], 1)
+    main(["doctor"])
+"""
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_a_suite_that_is_told_to_end_leaves_no_folder_and_no_worker(tmp_path, number, code):
+    script, folder = tmp_path / "slow.py", tmp_path / "work"
+    script.write_text(SLOW)
+    folder.mkdir()
+    main = subprocess.Popen([sys.executable, str(script), str(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _until(lambda: (folder / "began").exists())
+    family = psutil.Process(main.pid).children(recursive=True)
+    main.send_signal(number)
+    assert main.wait(60) == code
+    _until(lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in family))
+    assert [p.name for p in folder.iterdir()] == ["began"]
+
+
+def _until(true, seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)

@@ -86,8 +86,38 @@ def test_a_seen_limit_holds():
     assert ask(10.0, RoadSignal("limit", Light.OFF, 0.0, 0.0, 8.3, 1.0, 0.0))[1].limit == 8.3
 
 
+def blocked(rule, room: float, lead_speed: float, state: RulesState = RulesState()):
+    return rules.blocked(state, rule, room, lead_speed, C)
+
+
 def test_a_queue_behind_the_junction_is_waited_for_before_it():
     rule = ask(8.0, light(Light.GREEN, 20.0))[1]
-    assert rules.blocked(rule, 30.0, 0.0, C).stop == rule.hold
-    assert rules.blocked(rule, 30.0, 5.0, C) == rule  # the queue moves
-    assert rules.blocked(rule, 20.0 + C.junction_length + 1.0, 0.0, C) == rule  # there is room behind it
+    assert blocked(rule, 30.0, 0.0)[1].stop == rule.hold
+    assert blocked(rule, 30.0, 5.0)[1] == rule  # the queue moves
+    assert blocked(rule, 20.0 + C.junction_length + 1.0, 0.0)[1] == rule  # there is room behind it
+
+
+def test_a_queue_that_is_waited_for_must_have_moved_off_before_we_follow():
+    rule = ask(0.0, light(Light.GREEN, 2.0))[1]
+    waits, _ = blocked(rule, 15.0, 0.0)
+    assert blocked(rule, 15.0, 1.5)[1] == rule and not blocked(rule, 15.0, 1.5)[0].waits  # who did not wait drives behind it
+    assert blocked(rule, 15.0, 1.5, waits)[1].stop == rule.hold and blocked(rule, 15.0, 1.5, waits)[0].waits
+    assert blocked(rule, 15.0, 3.0, waits)[1] == rule and not blocked(rule, 15.0, 3.0, waits)[0].waits
+
+
+def test_a_junction_without_a_sign_is_kept_free_too_in_towns_alone():
+    towns = replace(C, unsigned=True)
+    near = replace(world(8.0), next_turn_distance=NOSE + 20.0, localisation_std=0.0)
+    rule = rules.step(RulesState(), near, 0.1, CAR, towns)[1]
+    assert not np.isfinite(rule.stop) and rule.line == pytest.approx(20.0)  # nothing is asked but to keep it free
+    assert blocked(rule, 30.0, 0.0)[1].stop == pytest.approx(20.0 - C.margin)
+    assert blocked(rule, 30.0, 0.0)[1].reason == "junction blocked"
+    assert rules.step(RulesState(), near, 0.1, CAR, C)[1] == rules.Rule()
+    arriving = replace(near, next_turn=Turn.ARRIVE)
+    assert rules.step(RulesState(), arriving, 0.1, CAR, towns)[1] == rules.Rule()
+
+
+def test_who_is_inside_a_junction_without_a_sign_drives_up_to_the_queue():
+    inside = replace(world(4.0), next_turn_distance=NOSE - 2.0, localisation_std=0.0)
+    state, rule = rules.step(RulesState(), inside, 0.1, CAR, replace(C, unsigned=True))
+    assert state.going and blocked(rule, 10.0, 0.0, state)[1] == rule

@@ -1,14 +1,22 @@
 """Towns: the same for the same seed, joined up as SUMO says, judged by hand-made truth; bad input is refused in words."""
 
+import os
+import subprocess
+import sys
+import tempfile
+from itertools import pairwise
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 pytest.importorskip("libsumo")
 
-from nanopilot.messages import Turn
+from nanopilot.geometry import project
+from nanopilot.messages import GpsFix, Turn
 from nanopilot.sim.lanemap import Paint
 from nanopilot.sim.sumo import TownConfig, TownWorld, _overlap
-from nanopilot.sim.sumo_net import TownError, make_net, read_net, town_net
+from nanopilot.sim.sumo_net import FOLDER, TownError, make_net, read_net, town_net
 
 LANE = '<lane id="{}" type="driving" level="false"><link/><width sOffset="0" a="3.5" b="0" c="0" d="0"/></lane>'
 XODR = f"""<?xml version="1.0"?><OpenDRIVE><header revMajor="1" revMinor="4" name="" version="1" north="0" south="0" east="0" west="0"/>
@@ -81,6 +89,41 @@ def test_lights_follow_sumo_and_a_red_one_run_is_counted_once(world):
     world.config = TownConfig(3, "grid")
 
 
+def missed_turn(world: TownWorld) -> tuple[int, str]:
+    """(which junction of the way, a road out of it that is not the way's) of the first turn that can be missed."""
+    roads = [lane.road[0] for lane in world.way[::2]]
+    for k, (here, there) in enumerate(pairwise(roads)):
+        leads = {world.net.lanes[w.target].edge for w in world.net.links if world.net.lanes[w.source].edge == here}
+        if others := sorted(leads - {there, *roads}):
+            return k, others[0]
+    raise AssertionError("every turn must be taken")
+
+
+def test_who_misses_a_turn_is_shown_another_way_to_the_same_goal(world):
+    world.config = TownConfig(3, "grid", traffic=0.0)
+    world.reset()
+    goal, first = world.line[-1], world.route()
+    for at in (0.0, 30.0, 60.0):  # on the way, with a receiver that errs by 5 m: nothing is said
+        x, y = world.line[int(2 * at)]
+        fixes = [GpsFix(0.1 * k, x + 3.0, y - 4.0, 2.0, 0.0, 0.05) for k in range(20)]
+        assert [world.reroute(fix) for fix in fixes] == [None] * 20
+    k, wrong = missed_turn(world)
+    lane = next(lane for lane in world.lane_map.lanes if lane.road == (wrong, ""))
+    (x, y), heading = lane.centre[25], float(lane.heading[25])
+    world._s = world._told = float(project(world.line, *world.way[2 * k].centre[-1])[0])
+    driven = world._s
+    world.motion = world.motion._replace(x=x, y=y, yaw=heading, speed=5.0)
+    told = [world.reroute(GpsFix(0.1 * j, x, y, 2.0, heading, 0.05)) for j in range(8)]
+    assert told[:4] == [None] * 4 and told[5:] == [None] * 3  # once, and not at the first fix
+    assert np.hypot(*(told[4].points[0] - (x, y))) < 2.0 and np.hypot(*(told[4].points[-1] - goal)) < 4.0
+    assert told[4].manoeuvres[-1].turn == Turn.ARRIVE and told[4] is world.route() is not first
+    assert all(b.id in a.successors for a, b in pairwise(world.way))
+    world.drive(0.0, 0.0)
+    assert world.stopped == "" and world.truth().reroutes == 1
+    assert world.truth().route_completion == pytest.approx(driven / (driven + world._arc[-1]), abs=0.02)
+    world.config = TownConfig(3, "grid")
+
+
 def test_rectangles_overlap_when_they_do():
     a = np.array([0.0, 0.0, 0.0, 4.0, 2.0])
     assert _overlap(a, np.array([3.9, 0.0, 0.0, 4.0, 2.0]))
@@ -103,6 +146,18 @@ def test_what_is_no_town_is_refused_in_words(tmp_path, name, words):
         make_net(name, 0, tmp_path)
     with pytest.raises(ValueError, match=words):
         TownConfig(0, name)  # said before a simulator is started or a log begun
+
+
+def test_folders_of_killed_towns_are_swept_and_those_of_living_ones_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True).stdout.strip()
+    for name in (f"{FOLDER}{dead}-a", f"{FOLDER}{os.getpid()}-b", f"{FOLDER}old", "other"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "road.xodr").write_text(XODR)
+    folder = town_net(str(tmp_path / "road.xodr"), 0)[2]
+    here = Path(folder.name).name
+    assert {p.name for p in tmp_path.iterdir()} == {f"{FOLDER}{os.getpid()}-b", f"{FOLDER}old", "other", "road.xodr", here}
+    folder.cleanup()
 
 
 def test_a_broken_file_is_refused_in_words(tmp_path):

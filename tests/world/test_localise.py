@@ -114,6 +114,22 @@ def test_a_route_on_which_the_car_is_found_in_the_middle():
     assert state.s == pytest.approx(203.0) and ahead(state, CONFIG).goal_distance == pytest.approx(197.0)
 
 
+def test_a_new_route_in_the_middle_of_a_drive_is_followed_from_where_we_are():
+    """As navigation gives it after a missed turn: its first point is abeam of us, its turn another one."""
+    old = straight_route(manoeuvres=(Manoeuvre(Turn.LEFT, 100.0), Manoeuvre(Turn.ARRIVE, 400.0)))
+    state, _ = drive(old.points, old, 20.0, np.random.default_rng(0), noise=0.0)[-1]
+    assert state.s == pytest.approx(160.0, abs=0.5) and state.passed == 1
+    line = np.concatenate(
+        [np.stack([np.arange(160.0, 241, 5), np.zeros(17)], -1), np.stack([np.full(20, 240.0), -np.arange(5.0, 105, 5)], -1)]
+    )
+    new = Route(line, (Manoeuvre(Turn.RIGHT, 70.0), Manoeuvre(Turn.ARRIVE, 180.0)), 10.0)
+    state = update(state, CarState(20.1, 8.0, 0.0, 0.0, 0.0), None, new, None, 20.1, 0.1, CONFIG)
+    told = ahead(state, CONFIG)
+    assert (told.next_turn, state.passed) == (Turn.RIGHT, 0)
+    assert told.next_turn_distance == pytest.approx(70.0, abs=1.0) and told.goal_distance == pytest.approx(180.0, abs=1.0)
+    assert told.route_line[0] == pytest.approx((0.0, 0.0), abs=1.0)
+
+
 def test_standing_still_the_route_tells_the_yaw_and_the_receivers_course_is_ignored():
     turned = Route(straight_route().points @ rotation_2d(1.0).T, (), 10.0)
     state, car = LocaliseState(), CarState(0.0, 0.0, 0.0, 0.0, 0.0)
