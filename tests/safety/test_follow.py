@@ -76,6 +76,11 @@ def test_a_command_is_obeyed_as_it_is_and_forgiven_for_two_steps():
     assert done is not LAST and replace(done, curvature=0.02) == LAST
 
 
+def test_what_a_watchdog_starts_with():
+    assert watchdog.initial() == watchdog.State(None, float("-inf"), 0.0, Followed((), 0.0, 0.0, 0.0), 0.0, 0.0)
+    assert follow.FollowConfig() == FollowConfig(0.14, 0.02, 0.15, 8.0) and watchdog.MISSED == 0.1
+
+
 def test_without_any_command_it_asks_for_nothing():
     state, done = watchdog.step(watchdog.initial(), None, None, 1.0)
     assert (done.engaged, done.acceleration, done.curvature, done.t, done.reasons) == (False, 0.0, 0.0, 1.0, ("no command",))
