@@ -104,10 +104,11 @@ def test_a_command_too_old_or_from_the_future_is_no_command():
     assert watchdog.step(watchdog.initial(), LAST, None, 1.25)[1].acceleration == 1.0
 
 
-def test_a_clock_that_runs_backwards_still_brakes():
+@pytest.mark.parametrize("back", [0.1, 0.0])
+def test_a_clock_that_runs_backwards_or_stands_still_brakes(back):
     state, _ = watchdog.step(watchdog.initial(), LAST, None, 1.0)
     for k in range(4):
-        state, done = watchdog.step(state, None, None, 0.5 - 0.1 * k)
+        state, done = watchdog.step(state, None, None, 0.5 - back * k)
     assert done.acceleration == pytest.approx(1.0 - 4 * 0.5)
 
 
