@@ -76,6 +76,11 @@ def test_a_command_is_obeyed_as_it_is_and_forgiven_for_two_steps():
     assert done is not LAST and replace(done, curvature=0.02) == LAST
 
 
+def test_what_a_watchdog_starts_with():
+    assert watchdog.initial() == watchdog.State(None, float("-inf"), 0.0, Followed((), 0.0, 0.0, 0.0), 0.0, 0.0)
+    assert follow.FollowConfig() == FollowConfig(0.14, 0.02, 0.15, 8.0) and watchdog.MISSED == 0.1
+
+
 def test_without_any_command_it_asks_for_nothing():
     state, done = watchdog.step(watchdog.initial(), None, None, 1.0)
     assert (done.engaged, done.acceleration, done.curvature, done.t, done.reasons) == (False, 0.0, 0.0, 1.0, ("no command",))
@@ -99,10 +104,11 @@ def test_a_command_too_old_or_from_the_future_is_no_command():
     assert watchdog.step(watchdog.initial(), LAST, None, 1.25)[1].acceleration == 1.0
 
 
-def test_a_clock_that_runs_backwards_still_brakes():
+@pytest.mark.parametrize("back", [0.1, 0.0])
+def test_a_clock_that_runs_backwards_or_stands_still_brakes(back):
     state, _ = watchdog.step(watchdog.initial(), LAST, None, 1.0)
     for k in range(4):
-        state, done = watchdog.step(state, None, None, 0.5 - 0.1 * k)
+        state, done = watchdog.step(state, None, None, 0.5 - back * k)
     assert done.acceleration == pytest.approx(1.0 - 4 * 0.5)
 
 
