@@ -97,7 +97,7 @@ def run(c: RobotConfig, log_path: Path | None = None, watch: Watch | None = None
     perceive = _oracle(body) if c.oracle else eyes.RoomEyes(eyes.FETCH_WEIGHTS if c.task == "fetch" else eyes.WEIGHTS).perceive
     if c.task == "fetch":
         stages = replace(STAGES, planning=fetch)
-        plans = fetch.Config(c.box or body.room.boxes[0].called, c.table or body.room.tables[1].called)
+        plans: object = fetch.Config(c.box or body.room.boxes[0].called, c.table or body.room.tables[1].called)
     else:
         stages, plans = STAGES, planning.Config(task=c.task)
     config = PilotConfig(
