@@ -27,8 +27,9 @@ class EverythingConfig:
     maps: int = 480
     towns: int = 100
     tune_maps: int = 10
-    steps: int = 10500
-    final_steps: int = 1800
+    steps: int = 36000
+    restart: int = 10500  # step: a network of the first is good enough to look at
+    final_steps: int = 3000
     real: float = 0.45  # share of real pictures in a batch, where there are any
     seed: int = 0
     data: Path = perception.DATA
@@ -70,7 +71,9 @@ def main(config: EverythingConfig) -> None:
 
     shares = {"real": config.real if real else 0.0, "scenes": scenes.SCENES, "bfloat16": has_bfloat16(), "batch": 16, "ema": 0.999}
     first, second = config.out / "held-in", config.out / "final"
-    perception.main(perception.TrainConfig(out=first, steps=config.steps, rate=2e-3, warmup=500, seed=config.seed, **shares))
+    perception.main(
+        perception.TrainConfig(out=first, steps=config.steps, restart=config.restart, rate=2e-3, warmup=500, seed=config.seed, **shares)
+    )
     done("first run")
     start = first / "checkpoint.pt"
     perception.main(
