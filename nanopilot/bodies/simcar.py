@@ -179,12 +179,13 @@ def _make(config: SimCarConfig) -> tuple[MetaDriveWorld | TownWorld, Any]:
 def _sense(
     world: MetaDriveWorld | TownWorld, draw: Any, sensors: Sensors, wheel_angle: float, config: SimCarConfig, first: bool = False
 ) -> Observation:
-    gps = sensors.gps(world.t, world.pose, world.speed)
+    car = sensors.car(world.t, world.speed, world.acceleration, world.yaw_rate, wheel_angle)
+    gps = sensors.gps(world.t, world.pose, world.speed)  # after the car's: their noise comes from one stream
     new_route = world.reroute(gps) if isinstance(world, TownWorld) and not first else None
     return Observation(
         t=world.t,
         frames=tuple(Frame(world.t, camera.name, draw(camera)) for camera in config.cameras),
-        car=sensors.car(world.t, world.speed, world.acceleration, world.yaw_rate, wheel_angle),
+        car=car,
         gps=gps,
         route=world.route() if first else new_route,
     )
