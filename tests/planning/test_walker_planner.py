@@ -96,9 +96,8 @@ def test_what_was_seen_free_once_is_an_edge_and_what_was_met_once_is_none():
 
 
 def test_who_was_lost_is_looked_for_where_it_was():
-    someone = Track(3, Kind.PERSON, 1.6, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.1, 0.1, 0.5, 0.5, 1.0, 0.0, 1.0)
     config = walker.Config(task="follow")
-    state, _ = walker.step(walker.initial(config), world(tracks=[someone]), BODY, config)
+    state, _ = walker.step(walker.initial(config), world(tracks=[person(1.6, 0.0)]), BODY, config)
     _, gone = walker.step(replace(state, last_seen=(0.8, 0.0)), world(), BODY, config)
     assert abs(gone.yaw[-1]) > 0.9 and gone.speed[0] == 0.0
     _, far = walker.step(replace(state, last_seen=(3.0, 0.0)), world(), BODY, config)

