@@ -1,9 +1,9 @@
-"""From nothing to the committed network, one command: frames, teachers, two runs of training, int8. `nanopilot train everything`
+"""From nothing to a network that drives, one command: frames, teachers, three runs of training, int8. `nanopilot train everything`
 
 In: nothing; with NANOPILOT_DATA (docs/data.md) real pictures join. Out: OUT/perception-int8.onnx, which perception/weights holds a copy of,
 and OUT/held-in/perception.onnx, which has not seen the real pictures kept out for tuning: only that one may be judged on them.
 Every step goes on from what is there already: what was stopped, at any second, is started again with the same command.
-The first run learns from MetaDrive's maps, SUMO's towns and the real pictures kept in; the second, shorter, from all.
+The first two runs learn from MetaDrive's maps, SUMO's towns and the real pictures kept in; the last, shorter, from all.
 """
 
 from __future__ import annotations
@@ -21,16 +21,29 @@ TAUGHT = {  # what the teachers of boxes and lines look at, and every so many-th
 
 
 @dataclass(frozen=True)
+class Run:
+    """One run of train.perception, which begins from the one before."""
+
+    name: str
+    steps: int
+    rate: float
+    real: float  # share of real pictures in a batch, where there are any
+    warmup: int = 500
+
+
+RUNS = (  # what is there is soon seen; where the way goes takes many drawn pictures
+    Run("begun", 10_500, 2e-3, 0.45), Run("held-in", 22_000, 1.5e-3, 0.3), Run("final", 2_000, 1e-3, 0.3, warmup=200),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
 class EverythingConfig:
-    """Sizes of the steps. The defaults made the committed weights."""
+    """Sizes of the steps."""
 
     maps: int = 480
     towns: int = 100
     tune_maps: int = 10
-    steps: int = 36000
-    restart: int = 10500  # step: a network of the first is good enough to look at
-    final_steps: int = 3000
-    real: float = 0.45  # share of real pictures in a batch, where there are any
+    runs: tuple[Run, ...] = RUNS  # the last of them from all pictures
     seed: int = 0
     data: Path = perception.DATA
     out: Path = Path("out/everything")
@@ -69,20 +82,18 @@ def main(config: EverythingConfig) -> None:
             signals.main(signals.SignalsConfig(data=config.data, out=reader, passes=20, threads=1))
         done("reader of signs and lights")
 
-    shares = {"real": config.real if real else 0.0, "scenes": scenes.SCENES, "bfloat16": has_bfloat16(), "batch": 16, "ema": 0.999}
-    first, second = config.out / "held-in", config.out / "final"
-    perception.main(
-        perception.TrainConfig(out=first, steps=config.steps, restart=config.restart, rate=2e-3, warmup=500, seed=config.seed, **shares)
-    )
-    done("first run")
-    start = first / "checkpoint.pt"
-    perception.main(
-        perception.TrainConfig(
-            out=second, start=start, final=True, steps=config.final_steps, rate=1e-3, warmup=200, seed=config.seed + 1, **shares
-        )
-    )
-    done("second run")
-    quantise.main(quantise.QuantiseConfig(second / "perception.onnx", config.out / "perception-int8.onnx"))
+    start = None
+    for k, run in enumerate(config.runs):
+        out = config.out / run.name
+        perception.main(
+            perception.TrainConfig(
+                out=out, start=start, final=run is config.runs[-1], steps=run.steps, rate=run.rate, warmup=run.warmup, batch=16, ema=0.999,
+                real=run.real if real else 0.0, scenes=scenes.SCENES, bfloat16=has_bfloat16(), seed=config.seed + k,
+            )
+        )  # fmt: skip
+        start = out / "checkpoint.pt"
+        done(f"run {run.name}")
+    quantise.main(quantise.QuantiseConfig(out / "perception.onnx", config.out / "perception-int8.onnx"))
     done("int8")
 
 

@@ -73,7 +73,6 @@ class TrainConfig:
     rate: float = 2e-3
     weight_decay: float = 0.02
     warmup: int = 200  # steps
-    restart: int = 0  # step at which the rate goes up again, for a second cosine (SGDR, Loshchilov & Hutter 2017)
     ema: float = 0.998
     clip: float = 5.0  # largest gradient norm
     seed: int = 0
@@ -131,12 +130,10 @@ def pick(sets: dict[str, list[Taught]], rng: np.random.Generator) -> Taught:
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
-    """Linear warm-up, then half a cosine to a hundredth; after `restart` all of it once more."""
-    begin, end = (config.restart, config.steps) if step >= config.restart else (0, config.restart)
-    step -= begin
+    """Linear warm-up, then half a cosine to a hundredth."""
     if step < config.warmup:
         return config.rate * (step + 1) / config.warmup
-    done = min((step - config.warmup) / max(end - begin - config.warmup, 1), 1.0)
+    done = min((step - config.warmup) / max(config.steps - config.warmup, 1), 1.0)
     return config.rate * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * done)))
 
 

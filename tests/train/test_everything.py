@@ -20,13 +20,17 @@ def calls(monkeypatch: pytest.MonkeyPatch, config: everything.EverythingConfig) 
 
 def test_without_real_pictures_the_simulator_alone_teaches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     made = calls(monkeypatch, everything.EverythingConfig(data=tmp_path / "none", out=tmp_path))
-    assert [type(c).__name__ for c in made] == ["FramesConfig"] * 2 + ["TownFramesConfig"] + ["TrainConfig"] * 2 + ["QuantiseConfig"]
-    assert [c.split for c in made[:3]] == ["train", "tune", "train"] and made[3].real == made[4].real == 0.0
+    assert [type(c).__name__ for c in made] == ["FramesConfig"] * 2 + ["TownFramesConfig"] + ["TrainConfig"] * 3 + ["QuantiseConfig"]
+    assert [c.split for c in made[:3]] == ["train", "tune", "train"] and not any(c.real for c in made[3:6])
 
 
 def test_each_step_begins_from_what_the_one_before_it_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    *before, scenes, signals, first, second, quantise = calls(monkeypatch, everything.EverythingConfig(data=tmp_path, out=tmp_path / "out"))
+    *before, scenes, signals, first, second, last, quantise = calls(
+        monkeypatch, everything.EverythingConfig(data=tmp_path, out=tmp_path / "out")
+    )
     assert [type(c).__name__ for c in before] == ["FramesConfig"] * 2 + ["TownFramesConfig"] + ["LabelConfig"] * 6
-    assert not first.final and first.start is None and first.real > 0 and first.scenes == scenes.labels
-    assert second.final and second.start == first.out / "checkpoint.pt" and second.out != first.out and second.seed != first.seed
-    assert quantise.weights == second.out / "perception.onnx" and signals.out.parent == quantise.out.parent
+    assert first.start is None and not first.final and not second.final and last.final
+    for one, other in ((first, second), (second, last)):
+        assert other.start == one.out / "checkpoint.pt" and other.out != one.out and other.seed != one.seed
+    assert all(c.real > 0 and c.scenes == scenes.labels for c in (first, second, last))
+    assert quantise.weights == last.out / "perception.onnx" and signals.out.parent == quantise.out.parent
