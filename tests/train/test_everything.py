@@ -6,6 +6,7 @@ import pytest
 
 pytest.importorskip("torch")
 pytest.importorskip("onnx")
+pytest.importorskip("libsumo")
 
 from nanopilot.train import everything
 
@@ -34,3 +35,9 @@ def test_each_step_begins_from_what_the_one_before_it_made(monkeypatch: pytest.M
         assert other.start == one.out / "checkpoint.pt" and other.out != one.out and other.seed != one.seed
     assert all(c.real > 0 and c.scenes == scenes.labels for c in (first, second, last))
     assert quantise.weights == last.out / "perception.onnx" and signals.out.parent == quantise.out.parent
+
+
+def test_a_missing_extra_is_said_before_anything_is_drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(everything, "find_spec", lambda name: None if name == "libsumo" else True)
+    with pytest.raises(ValueError, match=r"without libsumo .*nanopilot\[train,town\]"):
+        calls(monkeypatch, everything.EverythingConfig(data=tmp_path, out=tmp_path))
