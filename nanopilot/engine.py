@@ -1,6 +1,6 @@
 """Runs an ONNX network on one CPU core: arrays by input name in, arrays by output name out. The engine is OpenVINO.
 
-In float it takes a seventh less time than ONNX Runtime for the network of `train` (dev/bench_perception.py --design), more in int8 (dev/LOG.md).
+For the network of `train` it takes a seventh less time than ONNX Runtime in float (dev/bench_perception.py --design).
 A network of changing picture sizes is compiled for each size when it first comes, which takes about a second; `fixed` says so.
 Numbers are float32 also where the CPU has bfloat16, in which metres at 40 m come in steps of 25 cm; for classes alone `coarse` does.
 """
