@@ -80,6 +80,8 @@ class Routes:
     json: Path | None = None
     """Write the report here; finished seeds are kept beside it, and a stopped run goes on."""
     workers: int = 2
+    ray: tuple[str, ...] | None = None
+    """Run on a Ray cluster: its address, or none for one started here (extra: ray)."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,8 @@ class Minute:
     """Write the report here; finished seeds are kept beside it, and a stopped run goes on."""
     workers: int = 1
     """More than one is faster but spoils the real-time factor."""
+    ray: tuple[str, ...] | None = None
+    """Run on a Ray cluster: its address, or none for one started here (extra: ray)."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,8 @@ class Faults:
     json: Path | None = None
     """Write the report here; finished rows are kept beside it, and a stopped run goes on."""
     workers: int = 2
+    ray: tuple[str, ...] | None = None
+    """Run on a Ray cluster: its address, or none for one started here (extra: ray)."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +136,8 @@ class Protocols:
     json: Path | None = None
     """Write the report here, and the page beside it as HTML; finished cells are kept, and a stopped run goes on."""
     workers: int = 2
+    ray: tuple[str, ...] | None = None
+    """Run on a Ray cluster: its address, or none for one started here (extra: ray)."""
     export: Path | None = None
     """Drive nothing: write the cells into this folder as OpenSCENARIO 1.3 and OpenDRIVE 1.7, validated (extra: scenario)."""
 
@@ -186,6 +194,8 @@ class RobotSuite:
     """Write the report here; finished seeds are kept beside it, and a stopped run goes on."""
     workers: int = 1
     """More than one is faster but spoils the real-time factor."""
+    ray: tuple[str, ...] | None = None
+    """Run on a Ray cluster: its address, or none for one started here (extra: ray)."""
 
 
 @dataclass(frozen=True)
@@ -489,8 +499,11 @@ def evaluate(command: Routes | Minute | Faults | Protocols | Perception | Warnin
 
     if command.workers < 1:
         raise ValueError(f"workers must be at least 1, not {command.workers}")
+    if len(command.ray or ()) > 1:
+        raise ValueError(f"--ray takes one address, not {len(command.ray or ())}")
+    workers = command.workers if command.ray is None else suite.Ray("".join(command.ray), command.workers)
     if isinstance(command, Faults):
-        report = faults.evaluate(command.seed, command.only, command.moments, command.workers, command.json)
+        report = faults.evaluate(command.seed, command.only, command.moments, workers, command.json)
         Console().print(faults.table(report))
         return 0 if report.summary["passed_fraction"] == 1.0 else 1
     if isinstance(command, Protocols):
@@ -500,7 +513,7 @@ def evaluate(command: Routes | Minute | Faults | Protocols | Perception | Warnin
             files = [f for friction in protocols.parse_frictions(p.friction) for f in openscenario.export(cells, friction, p.export)]
             print(f"{len(set(files))} files in {p.export}, none refused by its schema")
             return 0
-        report = protocols.evaluate(p.only, p.seed, p.engaged, protocols.parse_frictions(p.friction), p.coarse, p.workers, p.json)
+        report = protocols.evaluate(p.only, p.seed, p.engaged, protocols.parse_frictions(p.friction), p.coarse, workers, p.json)
         Console().print(protocols.table(report))
         if p.json:
             print(assessor.write(report, p.json))
@@ -511,7 +524,7 @@ def evaluate(command: Routes | Minute | Faults | Protocols | Perception | Warnin
 
         if c.driver not in ("pilot", "oracle") or c.camera != "cpu":
             raise ValueError("in towns there are the drivers pilot and oracle, and the camera cpu")
-        report = towns.evaluate(seeds, c.driver, c.town, c.traffic, tuple(c.truth), c.workers, c.json, tuple(c.without), c.ablations,
+        report = towns.evaluate(seeds, c.driver, c.town, c.traffic, tuple(c.truth), workers, c.json, tuple(c.without), c.ablations,
                                 c.seconds or towns.SECONDS, c.logs)  # fmt: skip
         if c.ablations:
             Console().print(ablate.table(report), *([c.json] if c.json else []))
@@ -523,12 +536,12 @@ def evaluate(command: Routes | Minute | Faults | Protocols | Perception | Warnin
         from nanopilot.evaluate import robot
 
         config = robot.RobotConfig(c.task, 0, c.oracle, c.ideal_imu, c.pushes, c.dead_camera, c.jitter)
-        report = robot.evaluate(config, seeds, c.workers, c.json)
+        report = robot.evaluate(config, seeds, workers, c.json)
     elif isinstance(c, Routes):
-        report = routes.evaluate(seeds, c.driver, c.map, c.traffic, c.camera, c.workers, c.json, c.seconds or routes.SECONDS,
+        report = routes.evaluate(seeds, c.driver, c.map, c.traffic, c.camera, workers, c.json, c.seconds or routes.SECONDS,
                                  tuple(c.truth), tuple(c.without), c.ablations, c.logs)  # fmt: skip
     else:
-        report = minute.evaluate(seeds, c.camera, c.traffic, c.hz, c.oracle, c.workers, c.json)
+        report = minute.evaluate(seeds, c.camera, c.traffic, c.hz, c.oracle, workers, c.json)
     Console().print(ablate.table(report) if isinstance(c, Routes) and c.ablations else suite.table(report))
     if c.json:
         print(c.json)

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from nanopilot import planning
 from nanopilot.evaluate import suite
-from nanopilot.evaluate.suite import Report, Suite
+from nanopilot.evaluate.suite import Report, Suite, Workers
 from nanopilot.messages import Plan, VehicleModel, World
 from nanopilot.pilot import PilotConfig
 
@@ -36,7 +36,7 @@ COLUMNS = ("success", "arrived", "route_completion", "driving_score", "mean_spee
 
 
 def evaluate(world: str, one: Callable[[dict[str, Any]], dict[str, Any]], names: tuple[tuple[str, ...], tuple[str, ...]],
-             jobs: list[dict[str, Any]], workers: int, path: Path | None) -> Report:  # fmt: skip
+             jobs: list[dict[str, Any]], workers: Workers, path: Path | None) -> Report:  # fmt: skip
     """Every ablation of the jobs, whose rows `one` makes; `names` are the columns to summarise as rates and as means."""
     table = {name: change for name, change in TABLE.items() if world == "town" or name not in IN_TOWNS_ALONE}
     all_jobs = [{**job, **change, "ablation": name} for name, change in table.items() for job in jobs]

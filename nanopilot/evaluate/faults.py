@@ -24,7 +24,7 @@ from nanopilot.bodies.simcar import SimCar
 from nanopilot.evaluate import suite
 from nanopilot.evaluate.drive import DriveConfig, body_config, write_body, write_record
 from nanopilot.evaluate.inject import FAULTS, Fault, FaultyBody, FaultyEyes, Killed
-from nanopilot.evaluate.suite import Report, Suite
+from nanopilot.evaluate.suite import Report, Suite, Workers
 from nanopilot.geometry import child_from_parent
 from nanopilot.log import Log, LogError
 from nanopilot.messages import Alert, BodyStopped, Observation
@@ -75,7 +75,7 @@ class Moment:
 MOMENTS = (Moment("straight", "SSS"), Moment("curve", "CCC"), Moment("lead", "SSS", 0.3), Moment("junction", "X"))
 
 
-def evaluate(seed: int, only: str, moments: str, workers: int, path: Path | None) -> Report:
+def evaluate(seed: int, only: str, moments: str, workers: Workers, path: Path | None) -> Report:
     """Run the faults whose name holds `only`, at the moments named (comma between; '' is all). Raises ValueError when none fits."""
     wanted = [m.name for m in MOMENTS if not moments or m.name in moments.split(",")]
     jobs = [{"seed": seed, "fault": f.name, "moment": m} for f in FAULTS if only in f.name for m in wanted]

@@ -14,7 +14,7 @@ from typing import Any
 
 from nanopilot.evaluate import suite
 from nanopilot.evaluate.drive import DriveConfig, DriveRow, drive
-from nanopilot.evaluate.suite import Report, Suite
+from nanopilot.evaluate.suite import Report, Suite, Workers
 from nanopilot.sim.metadrive import WorldConfig
 
 MAP = "CCCCCCCC"  # eight curves of random radius and direction, 3 lanes each way, at least 900 m: 60 s at 50 km/h are 833
@@ -24,7 +24,7 @@ RATES = ("success", "in_lane", "crash_vehicle", "out_of_road")
 MEANS = ("realtime_factor", "mean_speed", "lateral_acceleration", "lateral_jerk", "command_p50_ms", "command_p99_ms")
 
 
-def evaluate(seeds: list[int], camera: str, traffic: float, hz: float, oracle: bool, workers: int, path: Path | None) -> Report:
+def evaluate(seeds: list[int], camera: str, traffic: float, hz: float, oracle: bool, workers: Workers, path: Path | None) -> Report:
     """Run the suite. With more than one worker the real-time factor says little. Raises ValueError as `routes` does."""
     for seed in seeds:
         WorldConfig(seed, MAP, traffic, step=1 / hz)

@@ -24,7 +24,7 @@ from rich.table import Table
 
 from nanopilot.evaluate import suite
 from nanopilot.evaluate.procedures import GROUPS, KPH, SCORES, Case, cases
-from nanopilot.evaluate.suite import Report, Suite
+from nanopilot.evaluate.suite import Report, Suite, Workers
 from nanopilot.evaluate.track import HZ, LEAD_IN, Instant, TrackBody
 from nanopilot.messages import GuardStage
 from nanopilot.perception import Network
@@ -62,7 +62,9 @@ def network() -> Network:
     return Network(None)
 
 
-def evaluate(only: str, seed: int, engaged: bool, frictions: tuple[float, ...], coarse: bool, workers: int, path: Path | None) -> Report:
+def evaluate(
+    only: str, seed: int, engaged: bool, frictions: tuple[float, ...], coarse: bool, workers: Workers, path: Path | None
+) -> Report:
     """Run the groups named in `only` (comma between; '' is all), or cells whose name holds it. Raises ValueError when none fits."""
     chosen = select(only, coarse)
     if engaged:

@@ -25,7 +25,7 @@ from nanopilot.bodies.senses import SensesConfig
 from nanopilot.control import walker as control
 from nanopilot.evaluate import suite
 from nanopilot.evaluate.drive import write_body, write_record
-from nanopilot.evaluate.suite import Report, Suite
+from nanopilot.evaluate.suite import Report, Suite, Workers
 from nanopilot.log import Log
 from nanopilot.messages import Behaviour, CameraModel, Frame, Percept, Room, RoomClass, WalkerState
 from nanopilot.perception import plausible
@@ -212,7 +212,7 @@ def _oracle(body: Humanoid) -> Callable[..., Percept]:
     return perceive
 
 
-def evaluate(c: RobotConfig, seeds: list[int], workers: int, path: Path | None) -> Report:
+def evaluate(c: RobotConfig, seeds: list[int], workers: Workers, path: Path | None) -> Report:
     """Run the suite. Raises ValueError where the extra is missing."""
     humanoid.require()
     jobs = [{**asdict(c), "seed": seed} for seed in seeds]

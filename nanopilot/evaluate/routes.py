@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nanopilot.evaluate import ablate, suite
-from nanopilot.evaluate.suite import Report, Suite
+from nanopilot.evaluate.suite import Report, Suite, Workers
 from nanopilot.sim.metadrive import WorldConfig
 
 Driver = Literal["pilot", "oracle", "lane_follower", "idm", "expert"]
@@ -24,7 +24,7 @@ MEANS = ("route_completion", "mean_speed", "realtime_factor", "deceleration", "l
 
 
 def evaluate(
-    seeds: list[int], driver: Driver, map: str, traffic: float, camera: str, workers: int, path: Path | None, seconds: float = SECONDS,
+    seeds: list[int], driver: Driver, map: str, traffic: float, camera: str, workers: Workers, path: Path | None, seconds: float = SECONDS,
     truth: tuple[str, ...] = (), without: tuple[str, ...] = (), ablations: bool = False,
     logs: Path | None = None,
 ) -> Report:  # fmt: skip

@@ -1,4 +1,4 @@
-"""A suite: many seeds over several processes, resumable, summarised with 95 % intervals.
+"""A suite: many seeds over several processes or a Ray cluster, resumable, summarised with 95 % intervals.
 
 In: a function from a job (a dict of settings, one of them the seed) to a row (a dict), and the jobs. Out: a Report,
 as JSON and as a table. Every finished row is appended to NAME.rows.jsonl beside NAME.json at once, so that a
@@ -39,6 +39,17 @@ ENDING = 20.0  # s a worker told to end may take to close its simulator
 
 
 @dataclass(frozen=True)
+class Ray:
+    """A cluster to run on: its address, or none for `workers` processes of a cluster started for this run."""
+
+    address: str = ""
+    workers: int = 1
+
+
+Workers = int | Ray  # how many processes of this machine, or another place
+
+
+@dataclass(frozen=True)
 class Suite:
     """`rates` and `means` name the row's columns to summarise; a failed row has every rate at `failed`'s value."""
 
@@ -62,7 +73,7 @@ class Report:
         path.write_text(json.dumps(asdict(self), indent=1, default=np.generic.item) + "\n")
 
 
-def run(suite: Suite, jobs: list[Row], workers: int = 1, path: Path | None = None) -> Report:
+def run(suite: Suite, jobs: list[Row], workers: Workers = 1, path: Path | None = None) -> Report:
     """Run what isn't done yet and report on all jobs. Ctrl-C ends the workers and leaves the rows so far."""
     commit = this_commit()
     rows_path = path.with_suffix(".rows.jsonl") if path else None
@@ -162,12 +173,17 @@ def machine() -> dict[str, Any]:
     }
 
 
-def _results(work: Callable[[Row], Row], jobs: list[Row], workers: int) -> Iterator[tuple[Row, Row]]:
+def _results(work: Callable[[Row], Row], jobs: list[Row], workers: Workers) -> Iterator[tuple[Row, Row]]:
     if not jobs:
+        return
+    if isinstance(workers, Ray):
+        from nanopilot.evaluate import cluster
+
+        yield from cluster.results(work, jobs, workers)
         return
     pool = ProcessPoolExecutor(min(workers, len(jobs)), multiprocessing.get_context("spawn"), _worker)
     try:
-        futures = {pool.submit(_guarded, work, job): job for job in jobs}
+        futures = {pool.submit(guarded, work, job): job for job in jobs}
         for future in as_completed(futures):
             try:
                 row = future.result()
@@ -201,7 +217,8 @@ def _outlived() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _guarded(work: Callable[[Row], Row], job: Row) -> Row:
+def guarded(work: Callable[[Row], Row], job: Row) -> Row:
+    """The job's row, or what it raised."""
     try:
         return work(job)
     except Exception as error:

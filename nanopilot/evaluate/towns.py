@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nanopilot.evaluate import ablate, suite
-from nanopilot.evaluate.suite import Report, Suite
+from nanopilot.evaluate.suite import Report, Suite, Workers
 from nanopilot.sim.sumo import TownConfig
 from nanopilot.sim.sumo_net import TOWNS
 
@@ -30,7 +30,7 @@ ENDS = {"left_the_road": "out of road", "left_the_route": "off the route", "bloc
 
 
 def evaluate(
-    seeds: list[int], driver: Driver, town: str, traffic: float, truth: tuple[str, ...], workers: int, path: Path | None,
+    seeds: list[int], driver: Driver, town: str, traffic: float, truth: tuple[str, ...], workers: Workers, path: Path | None,
     without: tuple[str, ...] = (), ablations: bool = False, seconds: float = SECONDS,
     logs: Path | None = None,
 ) -> Report:  # fmt: skip
