@@ -64,8 +64,8 @@ class Routes:
     """Which: grid, spider, random, a file, or mixed: each seed its kind."""
     truth: tuple[Literal["lights", "objects", "path"], ...] = ()
     """The truth in place of these parts of what is seen."""
-    without: tuple[Literal["narrow camera", "memory", "prediction"], ...] = ()
-    """The pilot without these: the second camera (towns), the path it remembers, where others will be."""
+    without: tuple[Literal["narrow camera", "side cameras", "memory", "prediction"], ...] = ()
+    """The pilot without these: the second camera (towns), those to the sides, the path it remembers, where others will be."""
     ablations: bool = False
     """Every part in turn, by truth and without: a table that says what to work on."""
     seconds: float = 0.0

@@ -7,6 +7,7 @@ Geometry, ch. 6 (pinhole), ISO 8855 (axes).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -19,6 +20,7 @@ Array = np.ndarray
 MODEL_WIDTH, MODEL_HEIGHT = 512, 256  # the network's picture
 MODEL_FOCAL = 256.0  # px: 90 degrees across
 MODEL_HORIZON = 96.0  # row of the horizon: more road than sky
+ASIDE = 0.5  # rad: a camera that is turned farther looks aside on purpose; less is a mounting error
 
 
 def model_camera(name: str = "front", x: float = 1.3, z: float = 1.4) -> CameraModel:
@@ -47,6 +49,17 @@ def parent_from_child(points: Float[Array, "... 2"], x: float, y: float, yaw: fl
 def child_from_parent(points: Float[Array, "... 2"], x: float, y: float, yaw: float) -> Float[Array, "... 2"]:
     """Inverse of `parent_from_child`."""
     return (points - (x, y)) @ rotation_2d(yaw)
+
+
+def side_camera(name: str) -> CameraModel:
+    """A model camera in a door pillar that looks to its side, 'left' or 'right': from 35 to 125 degrees off straight ahead."""
+    side = {"left": 1, "right": -1}[name]
+    return replace(model_camera(name), y=0.8 * side, yaw=np.deg2rad(80.0) * side)
+
+
+def looks_aside(camera: CameraModel) -> bool:
+    """Whether it is no front camera."""
+    return abs(wrap(camera.yaw)) > ASIDE
 
 
 @lru_cache(maxsize=64)

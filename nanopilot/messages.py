@@ -332,6 +332,16 @@ class Thing(Message):
 
 
 @dataclass(frozen=True)
+class SideView(Message):
+    """Who is beside us, by a camera that looks aside. `box` is in its picture, all else as ever in the vehicle frame."""
+
+    camera: str
+    yaw: float  # where it looks, rad, left positive
+    since: float  # s from its last picture to this one
+    objects: tuple[Detection, ...]
+
+
+@dataclass(frozen=True)
 class Percept(Message):
     """What one frame shows. `scene` is (h, w) SceneClass indices at the network's own, smaller, resolution."""
 
@@ -348,6 +358,7 @@ class Percept(Message):
     signs: tuple[TrafficSign, ...] = ()
     lights: tuple[TrafficLight, ...] = ()
     things: tuple[Thing, ...] = ()  # indoors
+    sides: tuple[SideView, ...] = ()  # of the same moment, where a body has cameras that look aside and used them
 
 
 # --------------------------------------------------------------------------- world

@@ -19,8 +19,9 @@ from typing import Any
 
 from nanopilot import assist, control, planning, safety, world
 from nanopilot.assist import guardian
+from nanopilot.geometry import looks_aside
 from nanopilot.messages import Body, BodyStopped, Command, Guard, Observation, Percept, Plan, RssVerdict, SafeCommand, World
-from nanopilot.perception import Network, lamps, plausible
+from nanopilot.perception import Network, around, lamps, plausible
 from nanopilot.safety import rss
 
 
@@ -76,7 +77,8 @@ class Pilot:
     def __init__(self, body: Body, config: PilotConfig = PilotConfig(), perceive=None) -> None:
         self.body, self.config = body, config
         self.perceive = perceive or Network(config.weights).perceive
-        self.roadside = lamps.Roadside() if len(body.cameras) > 1 else None
+        self.roadside = lamps.Roadside() if sum(not looks_aside(c) for c in body.cameras) > 1 else None
+        self.beside = around.Around(body.cameras)
         self.stopped = ""  # why the body gave no more observations
 
     def drive(self) -> Iterator[Record]:
@@ -100,6 +102,8 @@ class Pilot:
                 for frame in observation.frames[:1]:
                     percept = self.perceive(frame, camera, route_line, path)
                     plausible_state, fault = plausible.step(plausible_state, frame, percept, observation.car.speed, c.plausible)
+                if percept is not None:
+                    percept = self.beside(percept, observation.frames, self.perceive)
                 if percept is not None and self.roadside is not None:  # a body with a narrow camera has it for lights and signs
                     percept = self.roadside(percept, observation.frames, self.body.cameras)
             except Exception as error:

@@ -20,12 +20,13 @@ from typing import Any, Literal
 
 from nanopilot.bodies.simcar_ecu import MAX_WHEEL_ANGLE, WHEELBASE, Actuator, SensorConfig, Sensors, vehicle_model
 from nanopilot.dynamics import wheel_angle_from_curvature
-from nanopilot.geometry import model_camera
-from nanopilot.messages import BodyStopped, CameraModel, Frame, Observation, SafeCommand
+from nanopilot.geometry import model_camera, project
+from nanopilot.messages import BodyStopped, CameraModel, Frame, Observation, Route, SafeCommand, Turn
 from nanopilot.sim.metadrive import MetaDriveWorld, WorldConfig
 from nanopilot.sim.sumo import TownConfig, TownWorld
 from nanopilot.sim.truth import SimTruth
 
+LOOK_BEFORE, LOOK_BEHIND = 40.0, 30.0  # m of a junction's entry: three seconds of who comes at 50 km/h, and the junction itself
 START_TIMEOUT = 900.0  # s until the first observation: the OpenGL camera may have to build its assets first
 
 
@@ -36,6 +37,7 @@ class SimCarConfig:
     appearance: int | None = None  # seed of light, weather and colours for the CPU camera; None: a clear day
     seconds: float | None = None  # the drive ends after this time
     cameras: tuple[CameraModel, ...] = (model_camera(),)
+    sides: tuple[CameraModel, ...] = ()  # drawn in turns, one a step, and only near junctions
     sensors: SensorConfig = field(default_factory=SensorConfig)
 
 
@@ -44,7 +46,7 @@ class SimCar:
 
     def __init__(self, config: SimCarConfig = SimCarConfig()) -> None:
         self.config = config
-        self.cameras = config.cameras
+        self.cameras = config.cameras + config.sides
         self.vehicle = vehicle_model(config.world.step)
         self.last_info: dict[str, Any] = {}
         self._truth: SimTruth | None = None
@@ -108,14 +110,15 @@ def _world_process(pipe: Connection, config: SimCarConfig) -> None:
     try:
         world, draw = _make(config)
         sensors = Sensors(config.sensors, config.world.step, config.world.seed)
-        move = _mover(world)
-        pipe.send((_sense(world, draw, sensors, 0.0, config, first=True), world.truth(), _plain(world.info), ""))
+        move, route = _mover(world), world.route()
+        pipe.send((_sense(world, draw, sensors, 0.0, config, route, first=True), world.truth(), _plain(world.info), ""))
         command: SafeCommand | None = None  # until the first one arrives
         last = float("inf") if config.seconds is None else config.seconds
         while True:
             wheel_angle = move(command)
             reason = world.stopped or ("time is up" if world.t > last - config.world.step / 2 else "")
-            observation = None if reason else _sense(world, draw, sensors, wheel_angle, config)
+            observation = None if reason else _sense(world, draw, sensors, wheel_angle, config, route)
+            route = (observation and observation.route) or route
             pipe.send((observation, world.truth(), _plain(world.info), reason))
             if reason:
                 break
@@ -177,18 +180,27 @@ def _make(config: SimCarConfig) -> tuple[MetaDriveWorld | TownWorld, Any]:
 
 
 def _sense(
-    world: MetaDriveWorld | TownWorld, draw: Any, sensors: Sensors, wheel_angle: float, config: SimCarConfig, first: bool = False
-) -> Observation:
+    world: MetaDriveWorld | TownWorld, draw: Any, sensors: Sensors, wheel_angle: float, config: SimCarConfig, route: Route,
+    first: bool = False,
+) -> Observation:  # fmt: skip
     car = sensors.car(world.t, world.speed, world.acceleration, world.yaw_rate, wheel_angle)
     gps = sensors.gps(world.t, world.pose, world.speed)  # after the car's: their noise comes from one stream
     new_route = world.reroute(gps) if isinstance(world, TownWorld) and not first else None
+    sides = config.sides if config.sides and _near_junction(route, *world.pose[:2]) else ()
+    turn = round(world.t / config.world.step) % max(len(sides), 1)
     return Observation(
         t=world.t,
-        frames=tuple(Frame(world.t, camera.name, draw(camera)) for camera in config.cameras),
+        frames=tuple(Frame(world.t, camera.name, draw(camera)) for camera in config.cameras + sides[turn : turn + 1]),
         car=car,
         gps=gps,
-        route=world.route() if first else new_route,
+        route=route if first else new_route,
     )
+
+
+def _near_junction(route: Route, x: float, y: float) -> bool:
+    """Whether to look aside here: a driver does where ways meet."""
+    s, _ = project(route.points, x, y)
+    return any(-LOOK_BEFORE < s - m.s < LOOK_BEHIND for m in route.manoeuvres if m.turn != Turn.ARRIVE)
 
 
 def _plain(info: dict[str, Any]) -> dict[str, Any]:

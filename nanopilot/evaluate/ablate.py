@@ -20,18 +20,20 @@ from nanopilot.evaluate.suite import Report, Suite, Workers
 from nanopilot.messages import Plan, VehicleModel, World
 from nanopilot.pilot import PilotConfig
 
-WITHOUT = ("narrow camera", "memory", "prediction")
+WITHOUT = ("narrow camera", "side cameras", "memory", "prediction")
 TABLE: dict[str, dict[str, Any]] = {
     "as it is": {},
     "true lights and signs": {"truth": ("lights",)},
     "true road users": {"truth": ("objects",)},
     "true path and lanes": {"truth": ("path",)},
     "all of it true": {"driver": "oracle"},
-    "one camera only": {"without": ("narrow camera",)},
+    "without the narrow camera": {"without": ("narrow camera",)},
+    "without side cameras": {"without": ("side cameras",)},
+    "one camera only": {"without": ("narrow camera", "side cameras")},
     "without memory": {"without": ("memory",)},
     "without prediction": {"without": ("prediction",)},
 }
-IN_TOWNS_ALONE = ("true lights and signs", "one camera only")  # MetaDrive's maps have no rules, and the pilot one camera there
+IN_TOWNS_ALONE = ("true lights and signs", "without the narrow camera", "one camera only")  # MetaDrive's maps have no rules to read
 COLUMNS = ("success", "arrived", "route_completion", "driving_score", "mean_speed", "near_misses")
 
 

@@ -23,7 +23,7 @@ from nanopilot.bodies.simcar import SimCar, SimCarConfig
 from nanopilot.evaluate import ablate, oracle
 from nanopilot.evaluate.metrics import Comfort, comfort
 from nanopilot.evaluate.near import near_misses
-from nanopilot.geometry import model_camera, narrow_camera
+from nanopilot.geometry import model_camera, narrow_camera, side_camera
 from nanopilot.log import Log, Step
 from nanopilot.messages import Body, Observation
 from nanopilot.perception.lamps import Roadside
@@ -195,12 +195,13 @@ class WithoutRoute:
 
 def body_config(config: DriveConfig) -> SimCarConfig:
     """The simulator car's own configuration."""
+    sides = () if "side cameras" in config.without else (side_camera("left"), side_camera("right"))
     if config.town:
         cameras = (model_camera(),) if "narrow camera" in config.without else (model_camera(), narrow_camera())
         return SimCarConfig(TownConfig(config.seed, config.town, config.traffic, step=1.0 / config.hz, speed_limit=config.speed_kph * KPH),
-                            config.camera, cameras=cameras)  # fmt: skip
+                            config.camera, cameras=cameras, sides=sides)  # fmt: skip
     world = WorldConfig(config.seed, config.map, config.traffic, step=1.0 / config.hz, speed_limit=config.speed_kph * KPH)
-    return SimCarConfig(world, config.camera)
+    return SimCarConfig(world, config.camera, sides=sides)
 
 
 def judge(records: list[Record], truths: list[SimTruth], wall: float, stopped: str) -> DriveRow:

@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
-from nanopilot.geometry import MODEL_FOCAL, camera_from_vehicle, road_from_image
+from nanopilot.geometry import MODEL_FOCAL, camera_from_vehicle, looks_aside, road_from_image
 from nanopilot.messages import CameraModel, Detection, LaneLine, PaintColour, PaintForm, PathProposal, Percept, RoadEdge, SceneClass
 from nanopilot.perception import heads
 from nanopilot.perception.paint import paint
@@ -123,7 +123,7 @@ def objects(heat: Float32[Array, "3 h w"], box: Float32[Array, "11 h w"], camera
         ray = np.stack([(foot - camera.cx) / camera.fx, np.zeros(len(foot)), np.ones(len(foot))], -1) @ rotation  # vehicle axes
         bearing = np.arctan2(ray[:, 1], ray[:, 0])
         aside = np.arctan2(foot - camera.cx, MODEL_FOCAL)  # the bearing it would have in the model camera, for which distances are learnt
-        distance = np.exp(raw[4]) * np.cos(aside) * zoom / np.cos(bearing)
+        distance = np.exp(raw[4]) * np.cos(aside) * zoom / np.cos(bearing - camera.yaw)
         spread = distance * np.exp(raw[5]) * np.sqrt(2.0)  # Laplace scale of the logarithm -> standard deviation
         turned = np.arctan2(raw[heads.SIN], raw[heads.COS])
         yaw = bearing + turned
@@ -220,12 +220,15 @@ def decode(
     if confidence < config.valid:
         blind = np.zeros(scene.shape[1], np.float32)
         return Percept(t, name, (), None, (), scene, blind, confidence, valid=False)
+    found = objects(outputs["heat"], outputs["box"], camera, config)
+    if looks_aside(camera):  # lanes, path and free road are told of the way ahead alone
+        return Percept(t, name, (), None, found, scene, np.zeros(scene.shape[1], np.float32), confidence, valid=True)
     return Percept(
         t=t,
         camera=name,
         lanes=lane_lines(outputs["lane_u"], outputs["lane_exists"], outputs["lane_scale"], camera, config, image),
         path=PathProposal((outputs["path"] * (camera.fx / MODEL_FOCAL, 1.0)).astype(np.float32), outputs["path_std"]),
-        objects=objects(outputs["heat"], outputs["box"], camera, config),
+        objects=found,
         scene=scene,
         free_distance=free_distance(scene, camera, config),
         confidence=confidence,

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from nanopilot.geometry import image_from_image, model_camera
+from nanopilot.geometry import image_from_image, looks_aside, model_camera
 from nanopilot.messages import CameraModel, Frame, Light, Percept, TrafficLight, TrafficSign
 from nanopilot.perception.signals import SIGNS, Reader
 
@@ -47,7 +47,8 @@ class Roadside:
         self.reader, self.config = Reader(), config
 
     def __call__(self, percept: Percept, frames: tuple[Frame, ...], cameras: tuple[CameraModel, ...]) -> Percept:
-        found = [find(frame.image, camera, self.reader, self.config) for frame, camera in zip(frames, cameras, strict=True)]
+        named = {camera.name: camera for camera in cameras if not looks_aside(camera)}
+        found = [find(frame.image, named[frame.camera], self.reader, self.config) for frame in frames if frame.camera in named]
         return replace(
             percept,
             signs=percept.signs + tuple(s for signs, _ in found for s in signs),

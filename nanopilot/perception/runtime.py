@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from nanopilot.engine import Engine
-from nanopilot.geometry import MODEL_HEIGHT, image_from_image, model_camera
+from nanopilot.geometry import MODEL_HEIGHT, image_from_image, looks_aside, model_camera
 from nanopilot.messages import CameraModel, Frame, Percept
 from nanopilot.perception import heads
 from nanopilot.perception.decode import Config, decode
@@ -69,7 +69,7 @@ class Network:
         image = to_model(frame.image, camera, seen)
         outputs = self.infer(image, heads.route_vector(route_line), heads.memory_vector(expected))
         percept = decode(outputs, frame.t, seen, camera.name, self.config, image)
-        if not percept.valid:
+        if not percept.valid or looks_aside(camera):
             return percept
         signs, lights = read_roadside(percept.scene, frame.image, camera, seen, self.reader)
         return replace(percept, signs=signs, lights=lights)
@@ -81,13 +81,15 @@ class Network:
 
 
 def canonical(camera: CameraModel) -> CameraModel:
-    """The level camera in the place of `camera` through which the network looks: 256 px high, and 512 wide unless the lens is narrow."""
+    """The level camera in the place of `camera` through which the network looks, straight ahead unless it looks aside on purpose:
+    256 px high, and 512 wide unless the lens is narrow."""
+    yaw = camera.yaw if looks_aside(camera) else 0.0
     if camera.width / camera.fx >= WIDE:
-        return replace(model_camera(camera.name), x=camera.x, y=camera.y, z=camera.z)
+        return replace(model_camera(camera.name), x=camera.x, y=camera.y, z=camera.z, yaw=yaw)
     scale = min(MODEL_HEIGHT / camera.height, WIDEST / camera.width)
     width = int(np.clip(CELL * np.ceil(scale * camera.width / CELL), NARROWEST, WIDEST))
     focal = scale * camera.fx
-    level = replace(camera, width=width, height=MODEL_HEIGHT, fx=focal, fy=focal, cx=0.0, cy=0.0, yaw=0.0, pitch=0.0, roll=0.0)
+    level = replace(camera, width=width, height=MODEL_HEIGHT, fx=focal, fy=focal, cx=0.0, cy=0.0, yaw=yaw, pitch=0.0, roll=0.0)
     middle = np.array([[[(camera.width - 1) / 2, (camera.height - 1) / 2]]])
     u, v = cv2.perspectiveTransform(middle, image_from_image(level, camera))[0, 0]
     return replace(level, cx=(width - 1) / 2 - u, cy=(MODEL_HEIGHT - 1) / 2 - v)

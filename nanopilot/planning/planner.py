@@ -29,6 +29,7 @@ class Config:
     blind_stop: float = 0.5  # s without a valid percept until we stop in lane
     unseen_speed: float = 4.0  # m/s while no lane is seen, guess
     unseen_stop: float = 2.0  # s without a lane until we stop, guess
+    crossing_speed: float = 8.0  # m/s into a junction that we go straight through: others cross there (tuning map 3010)
     stop_deceleration: float = 2.0  # m/s² of these stops; UN R157 (second-hand) allows 4
     arrived_distance: float = 2.0  # m to the goal: what navigation can tell, guess
     goal_notice: float = 20.0  # m before braking for the goal must begin: from here it is part of the plan, guess
@@ -73,6 +74,8 @@ def step(state: State, world: World, vehicle: VehicleModel, config: Config = Con
     wanted = limit if line.unseen == 0 else min(limit, config.unseen_speed)
     turn = world.next_turn_distance if world.next_turn in TURNS else np.inf
     table = longitudinal.speed_table(path, wanted, config.longitudinal, turn)
+    crossing = world.next_turn_distance if world.next_turn == Turn.STRAIGHT else np.inf
+    table = longitudinal.slowed(path, table, crossing, config.crossing_speed, config.longitudinal)
     table = longitudinal.slowed(path, table, rule.at, rule.speed, config.longitudinal)
     table = conflicts.passing_speeds(path, world.tracks, table, config.longitudinal, config.conflicts)
     free = longitudinal.roll_out(path, table, times, world.speed, None, config.longitudinal)

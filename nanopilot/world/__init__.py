@@ -78,6 +78,8 @@ def step(state: State, observation: Observation, percept: Percept | None, config
     if usable:
         lane = lanes.update(lane, percept, dt, config.lanes)
         others = tracks.update(others, percept.objects, dt, config.tracks)
+        for view in percept.sides:
+            others = tracks.update(others, view.objects, view.since, config.tracks, view.yaw)
         state = replace(state, percept_t=percept.t, blind=0.0)
     else:
         lane = lanes.fade(lane, dt, config.lanes)

@@ -3,7 +3,7 @@
 In: own motion and one frame's detections (or None: blind). Out: Tracks, all rows at once as arrays, in the vehicle
 frame now. Per track a constant-velocity Kalman filter in ground coordinates (noise along the camera's ray and across
 it apart), one for yaw and yaw rate, frames assigned by the Hungarian method within a Mahalanobis gate, one kind only.
-Who leaves the camera's view is carried on by dead reckoning for a while. It knows neither lanes nor occlusion.
+Who leaves the cameras' view is carried on by dead reckoning for a while. It knows neither lanes nor occlusion.
 Source: Bar-Shalom, Li & Kirubarajan 2001, ch. 6; Kuhn 1955 (assignment).
 """
 
@@ -22,6 +22,7 @@ from nanopilot.world.motion import Motion
 Array = np.ndarray
 
 KINDS = tuple(Kind)
+SAME_MOMENT = 1e-3  # s
 
 
 @dataclass(frozen=True)
@@ -143,8 +144,8 @@ def forget(tracks: Tracks, config: TrackConfig) -> Tracks:
     return selected(tracks, tracks.unseen <= limit)
 
 
-def update(tracks: Tracks, objects: tuple[Detection, ...], dt: float, config: TrackConfig) -> Tracks:
-    """Predicted tracks corrected by one frame's detections, `dt` s after the last step; new ones begun."""
+def update(tracks: Tracks, objects: tuple[Detection, ...], dt: float, config: TrackConfig, look: float = 0.0) -> Tracks:
+    """Predicted tracks corrected by one frame's detections, `dt` s after that camera's last, new ones begun. `look` is its yaw, rad."""
     objects = tuple(o for o in objects if o.score >= config.score)
     z = np.array([o.position for o in objects], float).reshape(-1, 2)
     r = _measurement_cov(objects, z, config)
@@ -152,7 +153,7 @@ def update(tracks: Tracks, objects: tuple[Detection, ...], dt: float, config: Tr
     row, column = _assigned(tracks, z, r, kind, config)
     hit = np.zeros(len(tracks), bool)
     hit[row] = True
-    missed = ~hit & _in_view(tracks, config)
+    missed = ~hit & _in_view(tracks, config, look)
     tracks = replace(tracks, probability=np.where(missed, tracks.probability * np.exp(-dt / config.unseen_tau), tracks.probability))
     tracks = _corrected(tracks, row, [objects[c] for c in column], z[column], r[column], dt, config)
     left = np.delete(np.arange(len(objects)), column)
@@ -190,9 +191,9 @@ def _measurement_cov(objects: tuple[Detection, ...], z: Float[Array, "m 2"], con
     return _oriented(ray / distance[:, None], np.hypot(noise[:, 0], floor), np.hypot(noise[:, 1] * distance, floor))
 
 
-def _in_view(tracks: Tracks, config: TrackConfig) -> Bool[Array, " n"]:
-    """Whether the camera should see the footprint's centre."""
-    x, y = tracks.mean[:, 0] - config.camera_x, tracks.mean[:, 1]
+def _in_view(tracks: Tracks, config: TrackConfig, look: float = 0.0) -> Bool[Array, " n"]:
+    """Whether a camera that looks there (rad) should see the footprint's centre."""
+    x, y = child_from_parent(tracks.mean[:, :2], config.camera_x, 0.0, look).T
     return (x > config.view_near) & (np.abs(np.arctan2(y, x)) < config.view / 2 - config.view_margin) & (np.hypot(x, y) < config.view_far)
 
 
@@ -253,7 +254,7 @@ def _corrected(
     size_var[row] *= 1 - size_gain
 
     acceleration, probability = tracks.acceleration.copy(), tracks.probability.copy()
-    elapsed = tracks.unseen[row]  # since the last hit
+    elapsed = np.maximum(tracks.unseen[row], SAME_MOMENT)  # since the last hit, which another camera may just have given
     if dt > 0:
         along = np.where(speed > config.flip_speed / 2, 1, 0)[:, None] * mean[row, 2:] / np.maximum(speed, 1e-6)[:, None]
         slope = (step[:, 2:] * along).sum(1) / elapsed
