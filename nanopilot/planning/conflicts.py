@@ -54,7 +54,6 @@ class ConflictConfig:
     joining_share: float = 0.7  # of its speed along our path: within 45 degrees of our way
     touch_gap: float = 1.0  # m to what must not be touched
     yield_gap: float = 2.0  # m before a conflict zone
-    left_turn_radius: float = 20.0  # m, of who may turn left across our way, guess: wide junctions of two lanes
     clear_time: float = 0.5  # s after it has left
     pass_margin: float = 2.0  # s we must be gone before it comes
     keep_yielding: float = 0.7  # s more for whom we already yield to
@@ -209,12 +208,12 @@ def assess(
     lead_id, lead_room, yields = -1, np.inf, []
     places = zip(*(a.tolist() for a in path.locate(np.array([(o.x, o.y) for o in tracks]).reshape(-1, 2))), strict=True)
     likely = [
-        (track, place, o)
+        (track, o)
         for track, place in zip(tracks, places, strict=True)
         if track.probability >= config.min_probability and place[0] <= path.s[-1]  # beyond, nobody knows how the road goes on
         for o in futures(path, track, place, times, half_width, config)
     ]
-    for track, place, o in likely:
+    for track, o in likely:
         first = int(np.argmax(o.there))
         joining = max(config.standing_speed, config.joining_share * hypot(track.vx, track.vy))
         merges = o.along[first] > joining
@@ -234,8 +233,7 @@ def assess(
             come = float(np.interp(zone_in - nose, free, times, right=np.inf))
             margin = config.impatient_margin if waiting > config.patience else config.pass_margin
             margin += config.keep_yielding if track.id in yielding else 0.0
-            too_near = free_braking(free, times, gaps)
-            too_late_to_stop = zone_in - nose < too_near
+            too_late_to_stop = zone_in - nose < free_braking(free, times, gaps)
             if gone + (0.0 if too_late_to_stop else margin) < times[first] or come > leaves + config.clear_time:
                 continue
             joins = o.along[last] > joining
@@ -247,9 +245,7 @@ def assess(
                 along, since = np.full(n, o.along[first]), first
             else:
                 until = times <= leaves + config.clear_time
-                wide = _turning_left(path, track, place, times, half_width, config)
-                here = max(wide - nose - config.yield_gap, too_near)  # where it leaves us room even if it turns
-                stop[until] = np.minimum(stop[until], min(zone_in - nose - config.yield_gap, here))
+                stop[until] = np.minimum(stop[until], zone_in - nose - config.yield_gap)
                 certain = o.surely & (times <= config.certain_horizon)
                 if certain.any():
                     during = until & (times >= times[first] - config.clear_time) & (times <= config.certain_horizon)
@@ -262,17 +258,6 @@ def assess(
         if room[since] < lead_room:
             lead_id, lead_room = track.id, room[since]
     return Verdict(Bounds(gap, lead_speed, stop, touch), lead_id, tuple(dict.fromkeys(yields)))
-
-
-def _turning_left(
-    path: Path, track: Track, place: tuple[float, float, int], times: Float[Array, " n"], half_width: float, config: ConflictConfig
-) -> float:
-    """How near to us a crossing vehicle would come if it turned left, the widest sweep in right-hand traffic; inf if not at all, m."""
-    rate = hypot(track.vx, track.vy) / config.left_turn_radius
-    if track.kind == Kind.PERSON or track.yaw_rate > rate:
-        return inf
-    o = occupancy(path, replace(track, yaw_rate=rate), place, times, half_width, config)
-    return float(o.rear[o.there].min()) if o is not None and o.there.any() and not o.parallel else inf
 
 
 def free_braking(free: Float[Array, " n"], times: Float[Array, " n"], gaps: LongitudinalConfig) -> float:

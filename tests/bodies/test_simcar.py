@@ -7,13 +7,16 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from nanopilot.bodies.simcar import SimCar, SimCarConfig
+from nanopilot.bodies.simcar import SimCar, SimCarConfig, _sense
 from nanopilot.bodies.simcar_ecu import Actuator, SensorConfig, Sensors, vehicle_model
-from nanopilot.messages import BodyStopped, SafeCommand, Signal
+from nanopilot.geometry import side_camera
+from nanopilot.messages import BodyStopped, Manoeuvre, Route, SafeCommand, Signal, Turn
 from nanopilot.sim.metadrive import MetaDriveWorld, WorldConfig
 
 EMPTY = WorldConfig(seed=5, map="S", traffic=0.0)
@@ -212,3 +215,23 @@ def test_the_data_sheet_matches_metadrives_car(plain):
     assert sheet.rear_overhang == pytest.approx(v.LENGTH / 2 - v.REAR_WHEELBASE)
     assert math.degrees(sheet.max_wheel_angle) == pytest.approx(v.max_steering)
     assert sheet.max_acceleration <= 4 * v.config["max_engine_force"] / v.body.getMass()
+
+
+# ---- it looks aside where ways meet
+
+
+def test_side_cameras_take_turns_and_only_near_junctions():
+    route = Route(np.array([[0.0, 0.0], [300.0, 0.0]]), (Manoeuvre(Turn.STRAIGHT, 100.0), Manoeuvre(Turn.ARRIVE, 300.0)), 14.0)
+    config = SimCarConfig(world=EMPTY, sides=(side_camera("left"), side_camera("right")))
+    picture = np.zeros((256, 512, 3), np.uint8)
+
+    def cameras(x: float, step: int) -> list[str]:
+        world = SimpleNamespace(t=step * EMPTY.step, speed=5.0, acceleration=0.0, yaw_rate=0.0, pose=(x, 1.0, 0.0))
+        seen = _sense(world, lambda camera: picture, Sensors(config.sensors, EMPTY.step, 0), 0.0, config, route)
+        return [frame.camera for frame in seen.frames]
+
+    assert cameras(50.0, 1) == cameras(140.0, 2) == cameras(290.0, 3) == ["front"]
+    assert [cameras(x, k) for x, k in ((70.0, 4), (99.0, 5), (125.0, 6))] == [["front", "left"], ["front", "right"], ["front", "left"]]
+    car = SimCar(replace(config, seconds=0.1))
+    assert [c.name for c in car.cameras] == ["front", "left", "right"] and [f.camera for f in car.observe().frames] == ["front"]
+    car.close()

@@ -44,8 +44,10 @@ def test_without_memory_the_network_hears_nothing_of_the_path():
 
 def test_one_camera_only_leaves_the_front_one():
     pytest.importorskip("libsumo")
-    both, one = (body_config(DriveConfig(3, town="grid", without=parts)).cameras for parts in ((), ("narrow camera",)))
-    assert [c.name for c in one] == [both[0].name] and len(both) == 2
+    parts = ((), ("narrow camera",), ("narrow camera", "side cameras"))
+    bodies = [body_config(DriveConfig(3, town="grid", without=without)) for without in parts]
+    names = [[c.name for c in body.cameras + body.sides] for body in bodies]
+    assert names == [["front", "narrow", "left", "right"], ["front", "left", "right"], ["front"]]
 
 
 def test_what_nobody_can_do_without_is_refused():
@@ -58,7 +60,7 @@ def fake(job):
     return {"success": job["seed"] == 1, "route_completion": 0.5 + gained}
 
 
-@pytest.mark.parametrize(("where", "lines"), [("town", 8), ("metadrive", 6)])
+@pytest.mark.parametrize(("where", "lines"), [("town", 10), ("metadrive", 7)])
 def test_every_ablation_has_its_line_and_is_not_run_again(tmp_path, where, lines):
     names = ("success",), ("route_completion",)
     jobs = [{"seed": 1}, {"seed": 2}]

@@ -142,3 +142,10 @@ def test_an_emergency_needs_who_would_touch_us_without_the_margin_for_doubt():
         place = tuple(a.tolist()[0] for a in STRAIGHT.locate(np.array([(leaving.x, leaving.y)])))
         stay = occupancy(STRAIGHT, leaving, place, TIMES, half_width, CONFIG)
         assert stay.there[0] and bool(stay.surely.any()) == surely
+
+
+def test_who_seems_to_turn_away_may_as_well_go_straight_on():
+    """7 m/s at -0.4 rad/s is a curve of 18 m, which ends 8 m beside us: the tracks' rates err by as much."""
+    away = track(24.0, -26.0, np.pi / 2, 7.0, yaw_rate=-0.4)
+    assert occupancy(STRAIGHT, away, STRAIGHT.find(away.x, away.y), TIMES, 0.5 * CAR.width + CONFIG.side_margin, CONFIG) is None
+    assert judge(away, speed=7.0).yields == (1,)

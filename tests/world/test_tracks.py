@@ -181,3 +181,37 @@ def test_without_detections_nothing_gets_surer():
         assert (np.linalg.eigvalsh(after.cov - tracks.cov)[:, -1] > 0).all()
         assert (np.trace(after.cov, axis1=1, axis2=2) > np.trace(tracks.cov, axis1=1, axis2=2)).all()
         tracks = after
+
+
+LEFT = np.deg2rad(80.0)
+
+
+def test_who_leaves_the_front_camera_for_the_side_one_stays_the_same():
+    """A car crosses from right ahead to the left; front and left camera in turns, each where it sees."""
+    tracks, ids = none(), set()
+    for k in range(60):
+        y = -6.0 + 8.0 * DT * k
+        seen = (detection(9.0, y, np.pi / 2),)
+        ahead = abs(np.arctan2(y, 9.0 - CONFIG.camera_x)) < np.pi / 4 - 0.1
+        tracks = move(tracks, still(), CONFIG)
+        tracks = update(tracks, seen if ahead else (), DT, CONFIG)
+        if k % 2:
+            tracks = update(tracks, () if ahead else seen, 2 * DT, CONFIG, LEFT)
+        tracks = forget(tracks, CONFIG)
+        ids |= {t.id for t in told(tracks, CONFIG)}
+    assert len(ids) == 1
+    (car,) = told(tracks, CONFIG)
+    assert (car.x, car.y) == pytest.approx((9.0, y), abs=0.3) and car.vy == pytest.approx(8.0, abs=0.5)
+
+
+def test_who_is_gone_from_a_side_view_is_believed_less_and_a_camera_that_looks_elsewhere_says_nothing():
+    beside = run([[detection(3.0, 12.0, np.pi / 2)]] * 10)
+    assert update(beside, (), 0.1, CONFIG, LEFT).probability[0] < beside.probability[0]
+    assert update(beside, (), 0.1, CONFIG, -LEFT).probability[0] == beside.probability[0]
+
+
+def test_two_cameras_may_see_one_car_at_the_same_moment():
+    seen = detection(9.0, 8.0, np.pi / 2)
+    tracks = move(run([[seen]] * 40), still(), CONFIG)
+    twice = update(update(tracks, (seen,), DT, CONFIG), (seen,), DT, CONFIG, LEFT)
+    assert len(twice) == 1 and all(np.isfinite(getattr(twice, name)).all() for name in ("mean", "cov", "acceleration"))
