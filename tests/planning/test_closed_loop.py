@@ -50,6 +50,13 @@ def test_the_junction_turn_is_driven_at_about_4_metres_per_second():
     assert 3.8 < drive.speed.min() < 4.6
 
 
+def test_a_junction_is_entered_slowly_even_straight_on():
+    drive = run(STRAIGHT, 8, speed=50 * KPH, limit=50 * KPH, turn=(Turn.STRAIGHT, 60.0))
+    entered = np.argmin(np.abs(drive.s - 60.0))
+    assert 7.5 < drive.speed.min() < drive.speed[entered] + 0.1 < 9.1  # 8 m/s are wanted; comfort may cost a little
+    assert np.abs(drive.acceleration).max() < 2.3
+
+
 def test_a_lane_change_for_the_route_ends_in_the_middle_of_the_next_lane():
     drive = run(STRAIGHT, 9, lanes=(0.0, -3.5), turn=(Turn.KEEP_RIGHT, 140.0))
     assert drive.d[-1] == pytest.approx(-3.5, abs=0.1)
