@@ -21,6 +21,8 @@ SPARSEST = 0.1  # fewer painted rows tell nothing
 YELLOW = 35.0  # grey levels of (red + green) / 2 above blue, more than the road beside it
 NEAR_HALF = 0.5  # of a line's rows, the lower ones, which are looked at
 LEAST_ROWS = 12  # painted ones, to tell a colour
+ACROSS = np.array([-REACH[0], 0.0, REACH[0], -REACH[1], REACH[1]])
+WARMTH = np.array([0.5, 0.5, -1.0], np.float32)  # of red, green, blue
 
 
 def paint(image: UInt8[Array, "h w 3"], line: Float[Array, "n 2"]) -> tuple[PaintForm, PaintColour]:
@@ -32,23 +34,18 @@ def paint(image: UInt8[Array, "h w 3"], line: Float[Array, "n 2"]) -> tuple[Pain
     line = np.stack([np.interp(every, line[:, 1], line[:, 0]), every], -1)[int(len(every) * NEAR_HALF) :]
     rows = np.clip(line[:, 1].round().astype(int), 0, h - 1)
     shrink = np.maximum(rows / h, 0.2)[:, None] * w  # paint is narrower farther away
-    inner, outer = (np.array([-1, 0, 1]) * REACH[0])[None] * shrink, (np.array([-1, 1]) * REACH[1])[None] * shrink
-
-    def colours(offset: Array) -> Array:
-        columns = np.clip((line[:, :1] + offset).round().astype(int), 0, w - 1)
-        return image[rows[:, None], columns].astype(float)  # (n, k, 3)
-
-    on, beside = colours(inner), colours(outer).mean(1)
-    on = on[np.arange(len(on)), on.mean(-1).argmax(1)]
-    contrast = on.mean(-1) - beside.mean(-1)
-    painted = contrast > max(CONTRAST, SHARE * float(np.quantile(contrast, 0.9)))
-    share = painted.mean()
+    columns = np.clip((line[:, :1] + ACROSS * shrink).round().astype(int), 0, w - 1)
+    colours = image[rows[:, None], columns].astype(np.float32)  # (n, 5, 3): three on the line, two beside it
+    grey = colours.sum(-1) / 3
+    on = grey[:, :3].argmax(1)
+    contrast = grey[np.arange(len(on)), on] - (grey[:, 3] + grey[:, 4]) / 2
+    best = np.partition(contrast, int(0.9 * (len(contrast) - 1)))[int(0.9 * (len(contrast) - 1))]
+    painted = contrast > max(CONTRAST, SHARE * float(best))
+    count = int(painted.sum())
+    share = count / len(painted)
     form = PaintForm.SOLID if share >= SOLID else PaintForm.DASHED if SPARSEST < share <= DASHED else PaintForm.UNKNOWN
-    if painted.sum() < LEAST_ROWS:
+    if count < LEAST_ROWS:
         return form, PaintColour.UNKNOWN
-
-    def warmth(c: Array) -> Array:
-        return c[:, :2].mean(1) - c[:, 2]
-
-    more = float(np.median(warmth(on[painted]) - warmth(beside[painted])))
+    warmth = colours[painted] @ WARMTH  # (n, 5)
+    more = float(np.median(warmth[np.arange(count), on[painted]] - (warmth[:, 3] + warmth[:, 4]) / 2))
     return form, PaintColour.YELLOW if more > YELLOW else PaintColour.WHITE
