@@ -43,6 +43,8 @@ class Drive:
     """Give the pilot the simulator's truth in place of the network's answer, to see what the rest of it can do."""
     truth: tuple[Literal["lights", "objects", "path"], ...] = ()
     """Give the pilot the truth in place of these parts of the network's answer: what is each worth?"""
+    mode: Literal["chill", "standard", "assertive"] = "standard"
+    """How it drives: gaps, how hard it accelerates, brakes and takes curves."""
     repeat: int = 1
     """Drive each seed so many times."""
     out: Path = Path("out")
@@ -72,6 +74,8 @@ class Routes:
     """Stop each drive after so much simulated time; 0: 200 on a map, 600 in a town."""
     logs: Path | None = None
     """Keep the logs of failed drives in this folder (dev/failures.py draws them)."""
+    mode: Literal["chill", "standard", "assertive"] = "standard"
+    """How our pilot drives."""
     driver: Literal["pilot", "oracle", "lane_follower", "idm", "expert"] = "pilot"
     """oracle: our pilot with the truth for eyes. lane_follower: without a route. idm, expert: MetaDrive's own, who see the truth."""
     map: str = "3"
@@ -417,7 +421,8 @@ def drive(c: Drive) -> int:
         raise ValueError(f"repeat must be at least 1, not {c.repeat}")
     seeds = suite.parse_seeds(c.seed)
     seconds = c.seconds if not c.town or c.seconds != Drive.seconds else TOWN_TIME * c.seconds
-    configs = [DriveConfig(seed, c.map, c.traffic, c.camera, seconds, c.hz, c.speed_kph, c.oracle, True, c.town, c.truth) for seed in seeds]
+    configs = [DriveConfig(seed, c.map, c.traffic, c.camera, seconds, c.hz, c.speed_kph, c.oracle, True, c.town, c.truth, (), c.mode)
+               for seed in seeds]  # fmt: skip
     if not c.show:
         return show.drive(configs, c.repeat, c.out, c.video)
     from nanopilot.viewer import Beside
@@ -525,7 +530,7 @@ def evaluate(command: Routes | Minute | Faults | Protocols | Perception | Warnin
         if c.driver not in ("pilot", "oracle") or c.camera != "cpu":
             raise ValueError("in towns there are the drivers pilot and oracle, and the camera cpu")
         report = towns.evaluate(seeds, c.driver, c.town, c.traffic, tuple(c.truth), workers, c.json, tuple(c.without), c.ablations,
-                                c.seconds or towns.SECONDS, c.logs)  # fmt: skip
+                                c.seconds or towns.SECONDS, c.logs, c.mode)  # fmt: skip
         if c.ablations:
             Console().print(ablate.table(report), *([c.json] if c.json else []))
             return 1 if report.summary["errors"] else 0
@@ -539,7 +544,7 @@ def evaluate(command: Routes | Minute | Faults | Protocols | Perception | Warnin
         report = robot.evaluate(config, seeds, workers, c.json)
     elif isinstance(c, Routes):
         report = routes.evaluate(seeds, c.driver, c.map, c.traffic, c.camera, workers, c.json, c.seconds or routes.SECONDS,
-                                 tuple(c.truth), tuple(c.without), c.ablations, c.logs)  # fmt: skip
+                                 tuple(c.truth), tuple(c.without), c.ablations, c.logs, c.mode)  # fmt: skip
     else:
         report = minute.evaluate(seeds, c.camera, c.traffic, c.hz, c.oracle, workers, c.json)
     Console().print(ablate.table(report) if isinstance(c, Routes) and c.ablations else suite.table(report))

@@ -28,6 +28,7 @@ from nanopilot.log import Log, Step
 from nanopilot.messages import Body, Observation
 from nanopilot.perception.lamps import Roadside
 from nanopilot.pilot import Pilot, PilotConfig, Record
+from nanopilot.planning.modes import Mode, chosen
 from nanopilot.sim.metadrive import WorldConfig
 from nanopilot.sim.sumo import PENALTIES, TownConfig
 from nanopilot.sim.truth import RobotTruth, SimTruth
@@ -55,6 +56,7 @@ class DriveConfig:
     town: str = ""  # grid, spider, random or a file: a town of SUMO's in place of MetaDrive's map
     truth: tuple[str, ...] = ()  # ablation: what the truth says in place of perception, of TRUTHS
     without: tuple[str, ...] = ()  # ablation: parts the pilot must do without, of ablate.WITHOUT
+    mode: Mode = "standard"  # how it drives
 
     def __post_init__(self) -> None:
         for name, low, high in (("seconds", 0, 86_400), ("hz", 10, 100), ("speed_kph", 0, 130)):
@@ -65,6 +67,7 @@ class DriveConfig:
             raise ValueError(f"truth can stand in for {', '.join(TRUTHS)}, not for {', '.join(sorted(unknown))}")
         if unknown := set(self.without) - set(ablate.WITHOUT):
             raise ValueError(f"one can do without {', '.join(ablate.WITHOUT)}, not without {', '.join(sorted(unknown))}")
+        chosen(PilotConfig().planning, self.mode)
         body_config(self)  # the world checks the rest: seed, map, traffic
 
 
@@ -113,6 +116,8 @@ def drive(
         perceive = (lambda frame, camera, route_line, path: oracle.percept(body.truth(), camera)) if config.oracle else None
         if config.town:
             pilot_config = in_town(pilot_config)
+        if config.mode != "standard":  # that is what every configuration starts from
+            pilot_config = replace(pilot_config, planning=chosen(pilot_config.planning, config.mode))
         pilot_config = ablate.without(pilot_config, config.without)
         pilot = Pilot(body if config.route else WithoutRoute(body), pilot_config, perceive)
         if "memory" in config.without:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from nanopilot.evaluate import ablate, suite
 from nanopilot.evaluate.suite import Report, Suite, Workers
+from nanopilot.planning.modes import Mode
 from nanopilot.sim.metadrive import WorldConfig
 
 Driver = Literal["pilot", "oracle", "lane_follower", "idm", "expert"]
@@ -26,14 +27,14 @@ MEANS = ("route_completion", "mean_speed", "realtime_factor", "deceleration", "l
 def evaluate(
     seeds: list[int], driver: Driver, map: str, traffic: float, camera: str, workers: Workers, path: Path | None, seconds: float = SECONDS,
     truth: tuple[str, ...] = (), without: tuple[str, ...] = (), ablations: bool = False,
-    logs: Path | None = None,
+    logs: Path | None = None, mode: Mode = "standard",
 ) -> Report:  # fmt: skip
     """Run the suite. `path` is the JSON to write. Raises ValueError on a bad map, seed or density before anything starts."""
     for seed in seeds:
         WorldConfig(seed, map, traffic)
     common: dict[str, Any] = {"driver": driver, "map": map, "traffic": traffic, "camera": camera, "seconds": seconds}
     common |= {name: list(parts) for name, parts in (("truth", truth), ("without", without)) if parts}
-    common |= {"logs": str(logs)} if logs else {}
+    common |= ({"logs": str(logs)} if logs else {}) | ({"mode": mode} if mode != "standard" else {})
     jobs = [{"seed": seed, **common} for seed in seeds]
     if ablations:
         return ablate.evaluate("metadrive", row, (RATES, MEANS), jobs, workers, path)
@@ -51,7 +52,7 @@ def row(job: dict[str, Any]) -> dict[str, Any]:
 
     driver = job["driver"]
     where = DriveConfig(job["seed"], job["map"], job["traffic"], job["camera"], job["seconds"])
-    parts: dict[str, Any] = {name: tuple(job.get(name, ())) for name in ("truth", "without")}
+    parts: dict[str, Any] = {name: tuple(job.get(name, ())) for name in ("truth", "without")} | {"mode": job.get("mode", "standard")}
     config = replace(where, oracle=driver == "oracle", route=driver != "lane_follower", **parts)
     done = drive_keeping(config, job.get("logs", ""), f"{job.get('ablation', driver)}-{job['map']}-{job['seed']}", lambda d: d.arrived)
     out = asdict(done)

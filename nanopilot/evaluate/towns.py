@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from nanopilot.evaluate import ablate, suite
 from nanopilot.evaluate.suite import Report, Suite, Workers
+from nanopilot.planning.modes import Mode
 from nanopilot.sim.sumo import TownConfig
 from nanopilot.sim.sumo_net import TOWNS
 
@@ -32,7 +33,7 @@ ENDS = {"left_the_road": "out of road", "left_the_route": "off the route", "bloc
 def evaluate(
     seeds: list[int], driver: Driver, town: str, traffic: float, truth: tuple[str, ...], workers: Workers, path: Path | None,
     without: tuple[str, ...] = (), ablations: bool = False, seconds: float = SECONDS,
-    logs: Path | None = None,
+    logs: Path | None = None, mode: Mode = "standard",
 ) -> Report:  # fmt: skip
     """Run the suite. Raises ValueError for a bad seed, density or town before anything starts."""
     if town not in (MIXED, *TOWNS) and not Path(town).is_file():
@@ -40,7 +41,7 @@ def evaluate(
     for seed in seeds:
         TownConfig(seed, traffic=traffic)
     common: dict[str, Any] = {"driver": driver, "traffic": traffic, "truth": list(truth), "without": list(without), "seconds": seconds}
-    common |= {"logs": str(logs)} if logs else {}
+    common |= ({"logs": str(logs)} if logs else {}) | ({"mode": mode} if mode != "standard" else {})
     jobs = [{"seed": seed, "town": tuple(TOWNS)[seed % len(TOWNS)] if town == MIXED else town, **common} for seed in seeds]
     if ablations:
         return ablate.evaluate("town", row, (RATES, MEANS), jobs, workers, path)
@@ -62,7 +63,7 @@ def row(job: dict[str, Any]) -> dict[str, Any]:
     """One seed, in a worker."""
     from nanopilot.evaluate.drive import DriveConfig, drive_keeping
 
-    parts: dict[str, Any] = {name: tuple(job[name]) for name in ("truth", "without")}
+    parts: dict[str, Any] = {name: tuple(job[name]) for name in ("truth", "without")} | {"mode": job.get("mode", "standard")}
     config = DriveConfig(
         job["seed"], traffic=job["traffic"], seconds=job["seconds"], oracle=job["driver"] == "oracle", town=job["town"], **parts
     )

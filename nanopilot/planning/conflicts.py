@@ -54,6 +54,7 @@ class ConflictConfig:
     joining_share: float = 0.7  # of its speed along our path: within 45 degrees of our way
     touch_gap: float = 1.0  # m to what must not be touched
     yield_gap: float = 2.0  # m before a conflict zone
+    left_turn_radius: float = 20.0  # m, of who may turn left across our way: MetaDrive's junctions of two and three lanes (tuning map 3010)
     clear_time: float = 0.5  # s after it has left
     pass_margin: float = 2.0  # s we must be gone before it comes
     keep_yielding: float = 0.7  # s more for whom we already yield to
@@ -233,7 +234,8 @@ def assess(
             come = float(np.interp(zone_in - nose, free, times, right=np.inf))
             margin = config.impatient_margin if waiting > config.patience else config.pass_margin
             margin += config.keep_yielding if track.id in yielding else 0.0
-            too_late_to_stop = zone_in - nose < free_braking(free, times, gaps)
+            soonest = free_braking(free, times, gaps)
+            too_late_to_stop = zone_in - nose < soonest
             if gone + (0.0 if too_late_to_stop else margin) < times[first] or come > leaves + config.clear_time:
                 continue
             joins = o.along[last] > joining
@@ -245,7 +247,8 @@ def assess(
                 along, since = np.full(n, o.along[first]), first
             else:
                 until = times <= leaves + config.clear_time
-                stop[until] = np.minimum(stop[until], zone_in - nose - config.yield_gap)
+                swept = max(left_turn(path, track, times, half_width, config) - nose - config.yield_gap, soonest)
+                stop[until] = np.minimum(stop[until], min(zone_in - nose - config.yield_gap, swept))
                 certain = o.surely & (times <= config.certain_horizon)
                 if certain.any():
                     during = until & (times >= times[first] - config.clear_time) & (times <= config.certain_horizon)
@@ -258,6 +261,16 @@ def assess(
         if room[since] < lead_room:
             lead_id, lead_room = track.id, room[since]
     return Verdict(Bounds(gap, lead_speed, stop, touch), lead_id, tuple(dict.fromkeys(yields)))
+
+
+def left_turn(path: Path, track: Track, times: Float[Array, " n"], half_width: float, config: ConflictConfig) -> float:
+    """Where on our path a crossing vehicle would come nearest to us if it turned left, the widest sweep in right-hand traffic, m; inf if
+    nowhere. Whom we yield to is given that much room: standing within it we would be hit."""
+    rate = hypot(track.vx, track.vy) / config.left_turn_radius
+    if track.kind == Kind.PERSON or track.yaw_rate > rate:
+        return inf
+    o = occupancy(path, replace(track, yaw_rate=rate), path.find(track.x, track.y), times, half_width, config)
+    return inf if o is None or o.parallel or not o.there.any() else float(o.rear[o.there].min())
 
 
 def free_braking(free: Float[Array, " n"], times: Float[Array, " n"], gaps: LongitudinalConfig) -> float:

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from closed_loop import DT, KPH, Actor, Drive, road, run, straight
 
+from nanopilot import planning
 from nanopilot.messages import Behaviour, Kind, Turn
+from nanopilot.planning.modes import MODES, chosen
 
 STRAIGHT = road((300, 0))
 TURN = road((30, 0), (15.7, 0.1), (60, 0))
@@ -110,6 +112,22 @@ def test_it_never_touches(name, line, seconds, actor, emergency):
 def test_it_follows_at_the_time_gap():
     drive = run(STRAIGHT, 10, speed=6, actors=(Actor(straight(20, 0, 0, 5)),))
     assert drive.gap[-1] == pytest.approx(1.45 * 5 + 4.0, abs=0.5)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_mode_is_its_time_gap_and_its_comfort(mode):
+    config, comfort = chosen(planning.Config(), mode), MODES[mode]
+    behind = run(STRAIGHT, 14, speed=6, actors=(Actor(straight(22, 0, 0, 5)),), config=config)
+    assert behind.gap[-1] == pytest.approx(comfort.time_gap * 5 + 4.0, abs=0.6)
+    alone = run(TURN, 11, config=config)
+    assert alone.acceleration.max() < comfort.acceleration + 0.2
+    assert alone.speed.min() == pytest.approx((comfort.curve * 10.0) ** 0.5, abs=0.5)  # the bend has a radius of 10 m
+
+
+def test_standard_is_what_the_planner_is_without_a_mode_and_others_are_refused():
+    assert chosen(planning.Config(), "standard") == planning.Config()
+    with pytest.raises(ValueError, match="chill, standard, assertive"):
+        chosen(planning.Config(), "sporty")
 
 
 def test_nobody_in_his_own_lane_slows_us():

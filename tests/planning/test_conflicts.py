@@ -64,7 +64,7 @@ def test_who_is_not_in_the_way_does_not_bound_us(other):
 
 
 def test_who_crosses_before_us_is_yielded_to_until_it_has_cleared():
-    verdict = judge(track(24.0, -14.0, np.pi / 2, 7.0))
+    verdict = judge(track(24.0, 14.0, -np.pi / 2, 7.0))
     assert verdict.yields == (1,)
     # it reaches our corridor (half 0.925 + 0.3 m, at most 0.7 m more) after (14 - 2.25 - 1.9) / 7 s and leaves by (14 + 2.25 + 1.9) / 7 s
     held = TIMES[np.isfinite(verdict.bounds.stop)]
@@ -149,3 +149,15 @@ def test_who_seems_to_turn_away_may_as_well_go_straight_on():
     away = track(24.0, -26.0, np.pi / 2, 7.0, yaw_rate=-0.4)
     assert occupancy(STRAIGHT, away, STRAIGHT.find(away.x, away.y), TIMES, 0.5 * CAR.width + CONFIG.side_margin, CONFIG) is None
     assert judge(away, speed=7.0).yields == (1,)
+
+
+def test_room_is_left_for_a_left_turn_of_who_comes_from_the_right():
+    straight, sweep = track(24.0, -14.0, np.pi / 2, 7.0), track(24.0, -14.0, np.pi / 2, 7.0, yaw_rate=7.0 / CONFIG.left_turn_radius)
+    nearest = occupancy(STRAIGHT, sweep, STRAIGHT.find(24.0, -14.0), TIMES, 0.5 * CAR.width + CONFIG.side_margin, CONFIG)
+    wide = nearest.rear[nearest.there].min()
+    assert wide < 24 - 0.9 - 4.0
+    assert judge(straight).bounds.stop[0] == pytest.approx(wide - NOSE - CONFIG.yield_gap)
+    fast = judge(straight, speed=11.0).bounds.stop[0]  # no harder than 5 m/s² for what may not be
+    assert fast == pytest.approx(11.0**2 / (2 * 5.0), abs=0.01)
+    from_the_left = track(24.0, 14.0, -np.pi / 2, 7.0)  # its left turn leads away
+    assert judge(from_the_left).bounds.stop[0] == pytest.approx(24 - 0.9 - NOSE - CONFIG.yield_gap, abs=0.6)
