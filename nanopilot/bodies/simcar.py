@@ -90,11 +90,13 @@ class SimCar:
 
     def close(self) -> None:
         self._pipe.close()
-        self._process.terminate()  # it may be making its world still, and hear nothing of the pipe
+        if self._truth is None:
+            self._process.terminate()  # it is making its world still, and hears nothing of the pipe
         self._process.join(timeout=5.0)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
+        for end in (self._process.terminate, self._process.kill):
+            if self._process.is_alive():
+                end()
+                self._process.join(timeout=5.0)
         self._stopped = self._stopped or "closed"
 
     def _stop(self, reason: str) -> None:
