@@ -42,9 +42,17 @@ PACKAGE = ROOT / "nanopilot" / "safety"
 GUARDIAN = ROOT / "nanopilot" / "assist" / "guardian.py"
 FILES = [*sorted(PACKAGE.glob("*.py")), GUARDIAN]
 TESTS = ROOT / "tests" / "safety"
-FIRST = {"__init__.py": "test_modes.py", "modes.py": "test_modes.py", "inputs.py": "test_inputs.py", "limits.py": "test_limits.py",
-         "rss.py": "test_rss.py", "follow.py": "test_follow.py", "watchdog.py": "test_follow.py", "walker.py": "test_walker_door.py",
-         "keep_out.py": "test_walker_door.py"}  # fmt: skip  the tests most likely to notice run first
+FIRST = {
+    "__init__.py": "test_modes.py",
+    "modes.py": "test_modes.py",
+    "inputs.py": "test_inputs.py",
+    "limits.py": "test_limits.py",
+    "rss.py": "test_rss.py",
+    "follow.py": "test_follow.py",
+    "watchdog.py": "test_follow.py",
+    "walker.py": "test_walker_door.py",
+    "keep_out.py": "test_walker_door.py",
+}  # fmt: skip  the tests most likely to notice run first
 TIMEOUT = 120  # s
 COMPARE = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Is: ast.IsNot,
            ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In}  # fmt: skip
