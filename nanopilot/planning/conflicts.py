@@ -2,7 +2,8 @@
 
 In: the path, tracks, where we would be if free. Out: Bounds on our distance over time, and why. Whoever moves along
 the path is predicted in the path's own coordinates (drivers keep their lane) and is a lead; whoever crosses is
-predicted on its present curve and acceleration for a while, and is yielded to unless we are surely past before. Source of the graph:
+predicted on its present curve and acceleration for a while and, as tracks turn doubtfully, straight on as well; it is yielded to unless we
+are surely past before, with room for its left turn (right-hand traffic). Source of the graph:
 Fan et al. 2018 (arXiv 1807.08048). It knows no priority rules, signs or lights, and it doesn't look behind us.
 """
 
