@@ -36,7 +36,7 @@ class Config:
     partial: float = 4.0  # m/s²
     asked: float = 8.0  # m/s² of full braking
     response: float = 0.25  # s from a frame to deceleration: frame, filter, brakes
-    margin: float = 0.7  # m that should be left at the end
+    margin: float = 1.0  # m that should be left at the end; distances are told half a metre too large
     least_speed: float = 8 / 3.6  # m/s; UN R152 asks from 10 km/h
     likely: tuple[float, float, float, float] = (0.4, 0.5, 0.55, 0.6)  # probability of being in our way that a stage needs
     arc_times: tuple[float, float] = (1.0, 2.5)  # s of time to collision: up to there only the arc we drive counts, from there half

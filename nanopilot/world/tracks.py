@@ -36,6 +36,7 @@ class TrackConfig:
     view_far: float = 60.0  # m
     gate: float = 13.8  # squared Mahalanobis distance, 99.9 % of chi-square with 2 degrees of freedom
     position_floor: float = 0.15  # m, std of any detection's footprint
+    changing: float = 0.7  # share of a stated std that changes from frame to frame, the rest lasts for seconds and no velocity (dev/bench_tracks.py)
     yaw_std: float = 0.4  # rad, of a detection's yaw: the network's error on the tuning maps (median 0.37, nose and tail apart)
     course_std: float = 0.08  # rad by which a vehicle's yaw may differ from its course, above course_speed
     course_speed: float = 4.0  # m/s
@@ -43,7 +44,7 @@ class TrackConfig:
     turn_limit: float = 0.8  # rad/s, nor faster than this
     unseen_turn_tau: float = 0.5  # s in which the turning and accelerating of who isn't seen fades
     size_std: float = 0.3  # m
-    acceleration_along: tuple[float, ...] = (2.0, 1.0, 1.5)  # m/s² at 1 Hz bandwidth: white-acceleration intensity's root, m/s^1.5
+    acceleration_along: tuple[float, ...] = (2.5, 1.0, 1.5)  # m/s² at 1 Hz bandwidth: white-acceleration intensity's root, m/s^1.5
     acceleration_across: tuple[float, ...] = (2.5, 1.0, 1.0)  # a turning car's 3 m/s²; velocity errors on the tuning maps were least
     speed_prior: tuple[float, ...] = (8.0, 1.5, 5.0)  # m/s along its yaw, std at birth
     speed_prior_across: tuple[float, ...] = (3.0, 1.5, 2.0)  # what yaw_std makes of speed_prior
@@ -155,7 +156,8 @@ def update(tracks: Tracks, objects: tuple[Detection, ...], dt: float, config: Tr
     hit[row] = True
     missed = ~hit & _in_view(tracks, config, look)
     tracks = replace(tracks, probability=np.where(missed, tracks.probability * np.exp(-dt / config.unseen_tau), tracks.probability))
-    tracks = _corrected(tracks, row, [objects[c] for c in column], z[column], r[column], dt, config)
+    changing = config.changing**2 * r[column]
+    tracks = _corrected(tracks, row, [objects[c] for c in column], z[column], changing, dt, config)
     left = np.delete(np.arange(len(objects)), column)
     return joined(tracks, _begun([objects[c] for c in left], z[left], r[left], kind[left], tracks.next_id, config))
 

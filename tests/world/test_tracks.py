@@ -38,12 +38,12 @@ def detection(
 
 
 def noisy(rng: np.random.Generator, x: float, y: float, yaw: float, distance_std: float = 0.5, bearing_std: float = 0.005) -> Detection:
-    """With the noise the filter is told, floor included."""
+    """With the share of the noise it is told that the filter takes for changing, floor included."""
     ray = np.array([x - CONFIG.camera_x, y])
     distance = np.hypot(*ray)
     ray /= distance
     floor = CONFIG.position_floor
-    along, across = rng.normal(0, np.hypot(distance_std, floor)), rng.normal(0, np.hypot(bearing_std * distance, floor))
+    along, across = CONFIG.changing * rng.normal(0, (np.hypot(distance_std, floor), np.hypot(bearing_std * distance, floor)))
     p = np.array([x, y]) + along * ray + across * np.array([-ray[1], ray[0]])
     return detection(*p, yaw + rng.normal(0, CONFIG.yaw_std), distance_std=distance_std, bearing_std=bearing_std)
 
@@ -66,7 +66,7 @@ def test_one_axis_equals_a_textbook_kalman_filter():
     f, big_q = np.array([[1, DT], [0, 1]]), q * np.array([[DT**3 / 3, DT**2 / 2], [DT**2 / 2, DT]])
     for z in zs[1:]:
         m, p = f @ m, f @ p @ f.T + big_q
-        k = p[:, 0] / (p[0, 0] + r)
+        k = p[:, 0] / (p[0, 0] + CONFIG.changing**2 * r)
         m, p = m + k * (np.float32(z) - m[0]), p - np.outer(k, p[0])
     np.testing.assert_allclose(tracks.mean[0, [0, 2]], m, rtol=1e-6)
     np.testing.assert_allclose(tracks.cov[0][np.ix_([0, 2], [0, 2])], p, rtol=1e-6, atol=1e-12)
