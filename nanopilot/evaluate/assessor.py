@@ -1,7 +1,7 @@
 """The protocols' page: one self-contained HTML file, laid out as an assessor reads it.
 
 In: a Report of `protocols`, and the runs' files beside it. Out: grids coloured by result, one a scenario; below each every run that did
-not pass, with speed and distance over time and the pictures at the warning and at the closest moment. It judges nothing itself.
+not pass, with speed and distance over time, the pictures at the warning and at the closest moment, and its log. It judges nothing itself.
 """
 
 from __future__ import annotations
@@ -118,7 +118,9 @@ def _run(row: Row, folder: Path) -> str:
     )
     series = kept["series"]
     plots = _plot(series, "speed", "km/h") + _plot(series, "line" if row.get("criterion") in ("line", "edge") else "gap", "m")
-    return f"<details><summary>{name}</summary>{plots}<br>{pictures}</details>"
+    log = file.with_suffix(".mcap")
+    view = f"<p><code>nanopilot view {html.escape(f'{folder.name}/{log.name}')}</code></p>" if log.exists() else ""
+    return f"<details><summary>{name}</summary>{plots}<br>{pictures}{view}</details>"
 
 
 def _plot(series: dict[str, list], what: str, unit: str) -> str:

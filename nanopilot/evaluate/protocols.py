@@ -3,7 +3,8 @@
 In: which groups, a seed, road friction. Out: a Report with `summary.passed_fraction` of the valid cells, JSON lines, an HTML page.
 A run whose car or target left the procedure's tolerances before anybody intervened is invalid, and never counts as passed; a run
 in which a stage of the pilot failed, or which was braked or steered before its procedure began, has failed. A warning of the
-lead-in counts for nothing. These are our runs after the procedures on our own track: no rating.
+lead-in counts for nothing. A run that did not pass leaves its log, for the viewer. These are our runs after the procedures on our
+own track: no rating.
 `procedures` has the cells, `track` the car and the road, `assessor` the page.
 """
 
@@ -22,10 +23,13 @@ import cv2
 import numpy as np
 from rich.table import Table
 
+from nanopilot import __version__
 from nanopilot.evaluate import suite
+from nanopilot.evaluate.drive import write_body, write_record
 from nanopilot.evaluate.procedures import GROUPS, KPH, SCORES, Case, cases
 from nanopilot.evaluate.suite import Report, Suite, Workers
 from nanopilot.evaluate.track import HZ, LEAD_IN, Instant, TrackBody
+from nanopilot.log import Log
 from nanopilot.messages import GuardStage
 from nanopilot.perception import Network
 from nanopilot.pilot import Pilot, PilotConfig, Record
@@ -109,10 +113,16 @@ def row(job: dict[str, Any]) -> dict[str, Any]:
     if job["engaged"] and not case.trial.engaged:
         case = replace(case, trial=replace(case.trial, engaged=True))
     body = TrackBody(case.trial, job["seed"], look(case), job["friction"])
-    steps, shots = drive(body, case, network().perceive)
+    if not job["folder"]:
+        return judge(case, body, drive(body, case, network().perceive)[0])
+    file = file_of(Path(job["folder"]), job)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with Log(file.with_suffix(".mcap"), {"version": __version__, "protocol": json.dumps(job)}) as log:
+        steps, shots = drive(body, case, network().perceive, log)
     out = judge(case, body, steps)
-    if job["folder"]:
-        keep(Path(job["folder"]), job, body.trace, steps, shots)
+    keep(file, body.trace, steps, shots)
+    if out["status"] in ("passed", "not required"):
+        file.with_suffix(".mcap").unlink()
     return out
 
 
@@ -121,13 +131,17 @@ def look(case: Case) -> int:
     return crc32(case.name.encode())
 
 
-def drive(body: TrackBody, case: Case, perceive) -> tuple[list[Step], dict[str, np.ndarray]]:
-    """Until the body stops: what was decided, and the pictures at the warning and at the closest moment."""
+def drive(body: TrackBody, case: Case, perceive, log: Log | None = None) -> tuple[list[Step], dict[str, np.ndarray]]:
+    """Until the body stops: what was decided, and the pictures at the warning and at the closest moment. All of it into `log`."""
+    if log is not None:
+        write_body(log, body)
     pilot = Pilot(body, PilotConfig(engaged=case.trial.engaged), perceive)
     steps: list[Step] = []
     shots: dict[str, np.ndarray] = {}
     nearest = inf
     for record in pilot.drive():
+        if log is not None:
+            write_record(log, record, None)
         steps.append(_step(record))
         if steps[-1].stage >= 1 and body.warned == inf and body.trace[-1].t >= case.begins - EPSILON:
             body.warned = body.trace[-1].t  # one of the lead-in is none of this procedure's: nobody reacts to it
@@ -330,9 +344,8 @@ def table(report: Report) -> Table:
     return out
 
 
-def keep(folder: Path, job: dict[str, Any], trace: list[Instant], steps: list[Step], shots: dict[str, np.ndarray]) -> None:
+def keep(file: Path, trace: list[Instant], steps: list[Step], shots: dict[str, np.ndarray]) -> None:
     """What the page shows of a run, as a file of its own: series, and pictures as JPEG."""
-    folder.mkdir(parents=True, exist_ok=True)
     kept = range(0, len(steps), SHOWN)
     series = {
         "t": [round(trace[k].t - LEAD_IN, 2) for k in kept], "speed": [round(trace[k].speed / KPH, 1) for k in kept],
@@ -340,7 +353,7 @@ def keep(folder: Path, job: dict[str, Any], trace: list[Instant], steps: list[St
         "acceleration": [round(trace[k].acceleration, 2) for k in kept], "stage": [steps[k].stage for k in kept],
     }  # fmt: skip
     pictures = {name: base64.b64encode(_jpeg(image)).decode() for name, image in shots.items()}
-    file_of(folder, job).write_text(json.dumps({"series": series, "pictures": pictures}))
+    file.write_text(json.dumps({"series": series, "pictures": pictures}))
 
 
 def file_of(folder: Path, job: dict[str, Any]) -> Path:

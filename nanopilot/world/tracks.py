@@ -36,7 +36,7 @@ class TrackConfig:
     view_far: float = 60.0  # m
     gate: float = 13.8  # squared Mahalanobis distance, 99.9 % of chi-square with 2 degrees of freedom
     position_floor: float = 0.15  # m, std of any detection's footprint
-    changing: float = 0.7  # share of a stated std that changes from frame to frame, the rest lasts for seconds and no velocity (dev/bench_tracks.py)
+    changing: float = 0.7  # share of a stated std that changes between frames; the rest lasts, and is no motion (dev/bench_tracks.py)
     yaw_std: float = 0.4  # rad, of a detection's yaw: the network's error on the tuning maps (median 0.37, nose and tail apart)
     course_std: float = 0.08  # rad by which a vehicle's yaw may differ from its course, above course_speed
     course_speed: float = 4.0  # m/s

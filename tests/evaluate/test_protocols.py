@@ -11,6 +11,7 @@ from nanopilot.evaluate.procedures import GROUPS, KPH, Case, braking, careful, c
 from nanopilot.evaluate.protocols import Step, iso_15622, judge, onset, select, summary
 from nanopilot.evaluate.suite import Report
 from nanopilot.evaluate.track import EDGE, FRONT, HZ, LEAD_IN, OUTER_Y, Instant, TrackBody, Trial, between, outline
+from nanopilot.log import steps as log_steps
 from nanopilot.messages import BodyStopped, GuardStage, Mode, SafeCommand
 
 FULL = list(GuardStage).index(GuardStage.FULL)
@@ -299,7 +300,9 @@ def test_the_page_shows_every_state_and_says_it_is_no_rating(tmp_path):
     for name, t in (("ccr/CCRs AEB/100 %/50", 1.0), ("ccr/CCRs AEB/100 %/45", 9.0)):
         body, steps = drive(BY_NAME[name], brake_from(LEAD_IN + t))
         job = {"seed": 1, "case": name, "engaged": False, "friction": 1.0, "folder": str(tmp_path / "p.runs")}
-        protocols.keep(tmp_path / "p.runs", job, body.trace, steps, {"warning": np.zeros((8, 8, 3), np.uint8)})
+        file = protocols.file_of(tmp_path / "p.runs", job)
+        file.parent.mkdir(exist_ok=True)
+        protocols.keep(file, body.trace, steps, {"warning": np.zeros((8, 8, 3), np.uint8)})
         rows.append({"job": job, **judge(BY_NAME[name], body, steps)})
     rows.append({"job": rows[0]["job"] | {"case": "lane/solid line, left/0.5 m/s/70"}, "error": "RuntimeError: <broken>"})
     report = Report("protocols", "0" * 40, "nanopilot", "today", {"cpu": "x"}, rows, summary(rows))
@@ -312,8 +315,28 @@ def test_the_page_shows_every_state_and_says_it_is_no_rating(tmp_path):
 # ------------------------------------------------------------------------- with eyes
 
 
+class Blind:
+    """Eyes that fail."""
+
+    def perceive(self, *_):
+        raise ValueError("no eyes")
+
+
+def test_a_run_that_did_not_pass_leaves_its_log_and_the_page_names_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(protocols, "network", Blind)
+    job = {"seed": 2000, "case": "ccr/CCRs AEB/100 %/10", "engaged": False, "friction": 1.0, "folder": str(tmp_path / "p.runs")}
+    row = protocols.row(job)
+    assert row["status"] == "failed"
+    (log,) = (tmp_path / "p.runs").glob("*.mcap")
+    assert sum(1 for _ in log_steps(log)) > 40
+    rows = [row | {"job": job}]
+    report = Report("protocols", "0" * 40, "nanopilot", "today", {"cpu": "x"}, rows, summary(rows))
+    assert f"nanopilot view p.runs/{log.name}" in assessor.write(report, tmp_path / "p.json").read_text()
+
+
 @pytest.mark.drive
 @pytest.mark.parametrize("name", ["ccr/CCRs AEB/100 %/50", "fmvss127/false activation/between two parked cars/80"])
-def test_the_guardian_alone_from_pictures(name):
-    row = protocols.row({"seed": 2000, "case": name, "engaged": False, "friction": 1.0, "folder": ""})
+def test_the_guardian_alone_from_pictures(name, tmp_path):
+    row = protocols.row({"seed": 2000, "case": name, "engaged": False, "friction": 1.0, "folder": str(tmp_path)})
     assert row["status"] == "passed", row["reason"]
+    assert [f.suffix for f in tmp_path.iterdir()] == [".json"], "what passed needs no log"
