@@ -3,8 +3,9 @@
     python dev/bench_tracks.py [--seed 2000]
 
 In: six cells of the proving ground (a tuning seed), each driven once with the guardian; its percepts go through `world.tracks` again
-with every setting. Out: per setting the error of the lead's speed from 1 s on and nearer than 45 m (root mean square, m/s), the same while the lead
-brakes as a delay (error over its deceleration, s), and how much the speed jumps from frame to frame where nothing happens (m/s).
+with every setting. Out: per setting the error of the lead's speed from 1 s on and nearer than 45 m (root mean square, m/s), the same
+while the lead brakes as a delay (error over its deceleration, s), and how much the speed jumps from frame to frame where nothing
+happens (m/s).
 """
 
 from dataclasses import dataclass

@@ -215,3 +215,14 @@ def test_two_cameras_may_see_one_car_at_the_same_moment():
     tracks = move(run([[seen]] * 40), still(), CONFIG)
     twice = update(update(tracks, (seen,), DT, CONFIG), (seen,), DT, CONFIG, LEFT)
     assert len(twice) == 1 and all(np.isfinite(getattr(twice, name)).all() for name in ("mean", "cov", "acceleration"))
+
+
+def test_what_is_told_too_far_away_to_be_known_begins_no_track():
+    """A standing car that we approach is told as 65 m away until it is: it must not seem to drive."""
+    speed, tracks, said = 20.0, none(), []
+    for k in range(50):
+        true = 90.0 - speed * DT * k
+        tracks = move(tracks, drive(speed, 0.0), CONFIG)
+        tracks = forget(update(tracks, (detection(min(true, 65.0) + CONFIG.camera_x, 0.0, distance_std=6.0),), DT, CONFIG), CONFIG)
+        said += told(tracks, CONFIG)
+    assert said and max(abs(t.vx) for t in said) < 1.0
