@@ -10,11 +10,11 @@ import psutil
 import pytest
 
 ray = pytest.importorskip("ray")
-from ray.cluster_utils import Cluster  # noqa: E402
+from ray.cluster_utils import Cluster
 
-from nanopilot.cli import main  # noqa: E402
-from nanopilot.evaluate import cluster, suite  # noqa: E402
-from nanopilot.evaluate.suite import Ray, Suite  # noqa: E402
+from nanopilot.cli import main
+from nanopilot.evaluate import cluster, suite
+from nanopilot.evaluate.suite import Ray, Suite
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # no node can import a test
 

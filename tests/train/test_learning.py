@@ -10,14 +10,14 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
-from nanopilot.geometry import image_from_vehicle, model_camera  # noqa: E402
-from nanopilot.messages import PATH_ARC, Frame, SceneClass  # noqa: E402
-from nanopilot.perception import Network, heads  # noqa: E402
-from nanopilot.perception.labels import FIELDS, HEADS, MAX_OBJECTS, OBJECT_FIELDS, Frames, Label, ShardWriter, lane_row_columns, scene_label  # noqa: E402
-from nanopilot.perception.metrics import Score, across  # noqa: E402
-from nanopilot.train import perception  # noqa: E402
-from nanopilot.train.augment import AugmentConfig  # noqa: E402
-from nanopilot.train.network import NetworkConfig  # noqa: E402
+from nanopilot.geometry import image_from_vehicle, model_camera
+from nanopilot.messages import PATH_ARC, Frame, SceneClass
+from nanopilot.perception import Network, heads
+from nanopilot.perception.labels import FIELDS, HEADS, MAX_OBJECTS, OBJECT_FIELDS, Frames, Label, ShardWriter, lane_row_columns, scene_label
+from nanopilot.perception.metrics import Score, across
+from nanopilot.train import perception
+from nanopilot.train.augment import AugmentConfig
+from nanopilot.train.network import NetworkConfig
 
 CAMERA = model_camera()
 CONFIG = perception.TrainConfig(

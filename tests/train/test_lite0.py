@@ -4,7 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from nanopilot.train import lite0  # noqa: E402
+from nanopilot.train import lite0
 
 
 @pytest.mark.parametrize("size", [32, 64])

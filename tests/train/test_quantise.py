@@ -8,13 +8,13 @@ import pytest
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
-from nanopilot.engine import Engine  # noqa: E402
-from nanopilot.messages import PATH_ARC  # noqa: E402
-from nanopilot.perception import Network, heads  # noqa: E402
-from nanopilot.perception.labels import HEADS, MAX_OBJECTS, OBJECT_FIELDS, Label, ShardWriter  # noqa: E402
-from nanopilot.train import quantise  # noqa: E402
-from nanopilot.train.network import NetworkConfig, PerceptionNetwork  # noqa: E402
-from nanopilot.train.perception import export  # noqa: E402
+from nanopilot.engine import Engine
+from nanopilot.messages import PATH_ARC
+from nanopilot.perception import Network, heads
+from nanopilot.perception.labels import HEADS, MAX_OBJECTS, OBJECT_FIELDS, Label, ShardWriter
+from nanopilot.train import quantise
+from nanopilot.train.network import NetworkConfig, PerceptionNetwork
+from nanopilot.train.perception import export
 
 SMALL = NetworkConfig(widths=(16, 16, 16, 16), blocks=(1, 1, 1), inner=(16, 16, 16), neck=16, scene=16, path_hidden=32)
 

@@ -10,12 +10,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from nanopilot.messages import SceneClass  # noqa: E402
-from nanopilot.perception.datasets import CAMERAS, RealFrame, camera_of  # noqa: E402
-from nanopilot.perception.labels import ANY_ROAD, NOT_ROAD  # noqa: E402
-from nanopilot.train import scenes  # noqa: E402
-from nanopilot.train.losses import scene_loss  # noqa: E402
-from nanopilot.train.real import fuller  # noqa: E402
+from nanopilot.messages import SceneClass
+from nanopilot.perception.datasets import CAMERAS, RealFrame, camera_of
+from nanopilot.perception.labels import ANY_ROAD, NOT_ROAD
+from nanopilot.train import scenes
+from nanopilot.train.losses import scene_loss
+from nanopilot.train.real import fuller
 
 
 def test_logits_are_a_quarter_of_the_picture() -> None:
