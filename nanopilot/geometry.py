@@ -57,6 +57,11 @@ def side_camera(name: str) -> CameraModel:
     return replace(model_camera(name), y=0.8 * side, yaw=np.deg2rad(80.0) * side)
 
 
+def rear_camera() -> CameraModel:
+    """A model camera under the rear window that looks back."""
+    return replace(model_camera("rear"), x=-0.8, yaw=np.pi)
+
+
 def looks_aside(camera: CameraModel) -> bool:
     """Whether it is no front camera."""
     return abs(wrap(camera.yaw)) > ASIDE

@@ -464,6 +464,13 @@ class Behaviour(StrEnum):
     ARRIVED = "arrived"
 
 
+class Signal(StrEnum):
+    OFF = "off"
+    LEFT = "left"
+    RIGHT = "right"
+    HAZARD = "hazard"
+
+
 @dataclass(frozen=True)
 class Plan(Message):
     """A trajectory from now: state at `times` after `t`, in the vehicle frame of `t`."""
@@ -478,14 +485,8 @@ class Plan(Message):
     acceleration: Float[Array, " n"]
     curvature: Float[Array, " n"]
     lead_id: int = -1  # the track that limits us, if any
+    signal: Signal = Signal.OFF
     reach: Reach | None = None  # None: the arms swing as the gait wants
-
-
-class Signal(StrEnum):
-    OFF = "off"
-    LEFT = "left"
-    RIGHT = "right"
-    HAZARD = "hazard"
 
 
 @dataclass(frozen=True)

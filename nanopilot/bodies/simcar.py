@@ -21,7 +21,7 @@ from typing import Any, Literal
 from nanopilot.bodies.simcar_ecu import MAX_WHEEL_ANGLE, WHEELBASE, Actuator, SensorConfig, Sensors, vehicle_model
 from nanopilot.dynamics import wheel_angle_from_curvature
 from nanopilot.geometry import model_camera, project
-from nanopilot.messages import BodyStopped, CameraModel, Frame, Observation, Route, SafeCommand, Turn
+from nanopilot.messages import BodyStopped, CameraModel, Frame, Observation, Route, SafeCommand, Signal, Turn
 from nanopilot.sim.metadrive import MetaDriveWorld, WorldConfig
 from nanopilot.sim.sumo import TownConfig, TownWorld
 from nanopilot.sim.truth import SimTruth
@@ -37,7 +37,7 @@ class SimCarConfig:
     appearance: int | None = None  # seed of light, weather and colours for the CPU camera; None: a clear day
     seconds: float | None = None  # the drive ends after this time
     cameras: tuple[CameraModel, ...] = (model_camera(),)
-    sides: tuple[CameraModel, ...] = ()  # drawn in turns, one a step, and only near junctions
+    sides: tuple[CameraModel, ...] = ()  # not ahead: drawn in turns, one a step, and only where a driver looks there
     sensors: SensorConfig = field(default_factory=SensorConfig)
 
 
@@ -119,7 +119,8 @@ def _world_process(pipe: Connection, config: SimCarConfig) -> None:
         while True:
             wheel_angle = move(command)
             reason = world.stopped or ("time is up" if world.t > last - config.world.step / 2 else "")
-            observation = None if reason else _sense(world, draw, sensors, wheel_angle, config, route)
+            shown = Signal.OFF if command is None else command.signal
+            observation = None if reason else _sense(world, draw, sensors, wheel_angle, config, route, shown)
             route = (observation and observation.route) or route
             pipe.send((observation, world.truth(), _plain(world.info), reason))
             if reason:
@@ -183,12 +184,12 @@ def _make(config: SimCarConfig) -> tuple[MetaDriveWorld | TownWorld, Any]:
 
 def _sense(
     world: MetaDriveWorld | TownWorld, draw: Any, sensors: Sensors, wheel_angle: float, config: SimCarConfig, route: Route,
-    first: bool = False,
+    shown: Signal = Signal.OFF, first: bool = False,
 ) -> Observation:  # fmt: skip
     car = sensors.car(world.t, world.speed, world.acceleration, world.yaw_rate, wheel_angle)
     gps = sensors.gps(world.t, world.pose, world.speed)  # after the car's: their noise comes from one stream
     new_route = world.reroute(gps) if isinstance(world, TownWorld) and not first else None
-    sides = config.sides if config.sides and _near_junction(route, *world.pose[:2]) else ()
+    sides = looked_at(config.sides, _near_junction(route, *world.pose[:2]), shown) if config.sides else ()
     turn = round(world.t / config.world.step) % max(len(sides), 1)
     return Observation(
         t=world.t,
@@ -199,8 +200,14 @@ def _sense(
     )
 
 
+def looked_at(sides: tuple[CameraModel, ...], junction: bool, shown: Signal) -> tuple[CameraModel, ...]:
+    """Which cameras are wanted: to both sides at a junction; elsewhere, while the turn signal shows, to its side and behind."""
+    wanted = ("left", "right") if junction else (shown.value, "rear") if shown in (Signal.LEFT, Signal.RIGHT) else ()
+    return tuple(camera for camera in sides if camera.name in wanted)
+
+
 def _near_junction(route: Route, x: float, y: float) -> bool:
-    """Whether to look aside here: a driver does where ways meet."""
+    """Whether ways meet here."""
     s, _ = project(route.points, x, y)
     return any(-LOOK_BEFORE < s - m.s < LOOK_BEHIND for m in route.manoeuvres if m.turn != Turn.ARRIVE)
 

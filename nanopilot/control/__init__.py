@@ -14,7 +14,7 @@ from math import cos, sin
 import numpy as np
 
 from nanopilot import dynamics
-from nanopilot.messages import Behaviour, CarState, Command, Plan, Signal, VehicleModel
+from nanopilot.messages import CarState, Command, Plan, Signal, VehicleModel
 
 ARC = 30  # m of curvature sent ahead: 50 km/h to a stand at 4 m/s² takes 24
 
@@ -79,9 +79,4 @@ def step(state: State, plan: Plan, car: CarState, vehicle: VehicleModel, config:
     along = np.concatenate([[0.0], np.cumsum(np.diff(plan.times) * (plan.speed[1:] + plan.speed[:-1]) / 2)])
     metres = np.interp(car.t - plan.t, plan.times, along) + np.arange(ARC)
     arc = tuple(np.clip(np.interp(metres, along, plan.curvature), -reach, reach).tolist())
-    return state, Command(car.t, acceleration, float(np.clip(curvature, -reach, reach)), _signal(plan), arc)
-
-
-def _signal(plan: Plan) -> Signal:
-    named = {Behaviour.CHANGE_LEFT: Signal.LEFT, Behaviour.CHANGE_RIGHT: Signal.RIGHT}
-    return named.get(plan.behaviour, Signal.OFF)
+    return state, Command(car.t, acceleration, float(np.clip(curvature, -reach, reach)), plan.signal, arc)

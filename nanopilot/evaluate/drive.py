@@ -23,7 +23,7 @@ from nanopilot.bodies.simcar import SimCar, SimCarConfig
 from nanopilot.evaluate import ablate, oracle
 from nanopilot.evaluate.metrics import Comfort, comfort
 from nanopilot.evaluate.near import near_misses
-from nanopilot.geometry import model_camera, narrow_camera, side_camera
+from nanopilot.geometry import model_camera, narrow_camera, rear_camera, side_camera
 from nanopilot.log import Log, Step
 from nanopilot.messages import Body, Observation
 from nanopilot.perception.lamps import Roadside
@@ -200,7 +200,7 @@ class WithoutRoute:
 
 def body_config(config: DriveConfig) -> SimCarConfig:
     """The simulator car's own configuration."""
-    sides = () if "side cameras" in config.without else (side_camera("left"), side_camera("right"))
+    sides = () if "side cameras" in config.without else (side_camera("left"), side_camera("right"), rear_camera())
     if config.town:
         cameras = (model_camera(),) if "narrow camera" in config.without else (model_camera(), narrow_camera())
         return SimCarConfig(TownConfig(config.seed, config.town, config.traffic, step=1.0 / config.hz, speed_limit=config.speed_kph * KPH),

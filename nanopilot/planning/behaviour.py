@@ -4,7 +4,7 @@ In: the world and the line followed so far. Out: that line moved on, matched to 
 under way. The seen own lane jumps by a lane's width when we cross a line, so each new one is a hypothesis for three
 lanes, and the one nearest to the dead-reckoned line is believed. A lane change is a minimum-jerk move (Flash & Hogan
 1985) of the line itself: at 3.5 m in 4.7 s its lateral acceleration peaks at 0.9 m/s². Lanes are changed for the
-route only, never to overtake.
+route only, never to overtake, and not before the turn signal has shown for a second; cameras to that side and behind look meanwhile.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ class BehaviourConfig:
     straight_curvature: float = 0.02  # 1/m: no change begins in a tighter curve, guess
     lane_probability: float = 0.8  # that the next lane exists, guess
     settle_time: float = 1.0  # s between two changes, guess
+    indicate: float = 1.0  # s of turn signal before a change, UN R79 (second-hand); and of looking over the shoulder
     abort_before: float = 0.35  # of the change: up to there all wheels are in the old lane
     front_gap_time: float = 0.8  # s, ISO 15622 (second-hand)
     least_gap: float = 4.0  # m, to either, guess
@@ -54,6 +55,13 @@ class Line:
     change: LaneChange | None = None
     settled: float = 0.0  # s since the last change
     unseen: float = 0.0  # s since a lane was last seen
+    wish: int = 0  # the side to change to as soon as it may be, +1 left, and
+    wished: float = 0.0  # s for which that has been so
+
+    @property
+    def side(self) -> int:
+        """To which the turn signal shows: +1 left, -1 right, 0 none."""
+        return self.change.direction if self.change else self.wish
 
 
 def minimum_jerk(share: np.ndarray) -> np.ndarray:
@@ -77,10 +85,12 @@ def follow(line: Line, world: World, dt: float, vehicle: VehicleModel, config: B
         return line
     if line.change is None:
         line = replace(line, settled=line.settled + dt)
-        direction = {Turn.KEEP_LEFT: 1, Turn.KEEP_RIGHT: -1}.get(world.next_turn, 0)
-        if direction and _may_change(line, world, direction, config) and gap_is_safe(line.target, world, direction, vehicle, config):
-            aside = direction * world.lane_width
-            return replace(line, target=shift(line.target, aside), change=LaneChange(direction, -aside))
+        wish = _wish(world, config)
+        line = replace(line, wish=wish, wished=line.wished + dt if wish == line.wish else 0.0)
+        ready = wish and line.wished >= config.indicate and _may_change(line, world, config)
+        if ready and gap_is_safe(line.target, world, wish, vehicle, config):
+            aside = wish * world.lane_width
+            return replace(line, target=shift(line.target, aside), change=LaneChange(wish, -aside), wish=0, wished=0.0)
         return line
     change = line.change
     progress = change.progress + dt * _rate(world.speed, config)
@@ -130,12 +140,17 @@ def _rate(speed: float, config: BehaviourConfig) -> float:
     return min(1 / config.change_time, speed / config.change_distance)
 
 
-def _may_change(line: Line, world: World, direction: int, config: BehaviourConfig) -> bool:
+def _wish(world: World, config: BehaviourConfig) -> int:
+    """The side whose lane the route needs next, where there is one and time for it; 0: none."""
+    direction = {Turn.KEEP_LEFT: 1, Turn.KEEP_RIGHT: -1}.get(world.next_turn, 0)
     exists = (world.lane_left if direction > 0 else world.lane_right) > config.lane_probability
-    in_time = config.change_until < world.next_turn_distance < config.change_within
+    return direction if exists and config.change_until < world.next_turn_distance < config.change_within else 0
+
+
+def _may_change(line: Line, world: World, config: BehaviourConfig) -> bool:
     ahead = (line.target.s >= 0) & (line.target.s < config.change_distance + config.change_time * world.speed / 2)
     straight = np.abs(line.target.curvature[ahead]).max(initial=0.0) < config.straight_curvature
-    return bool(exists and in_time and straight and line.settled > config.settle_time and line.unseen == 0)
+    return bool(straight and line.settled > config.settle_time and line.unseen == 0)
 
 
 def _match(target: Path | None, world: World, changing: bool, config: BehaviourConfig) -> Path:

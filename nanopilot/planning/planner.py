@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from nanopilot import dynamics
-from nanopilot.messages import Behaviour, Plan, Turn, VehicleModel, World
+from nanopilot.messages import Behaviour, Plan, Signal, Turn, VehicleModel, World
 from nanopilot.planning import behaviour, conflicts, lateral, longitudinal, rules
 
 Array = np.ndarray
@@ -29,6 +29,7 @@ class Config:
     blind_stop: float = 0.5  # s without a valid percept until we stop in lane
     unseen_speed: float = 4.0  # m/s while no lane is seen, guess
     unseen_stop: float = 2.0  # s without a lane until we stop, guess
+    signal_before: float = 30.0  # m before a turn from which the turn signal shows, as traffic codes ask
     crossing_speed: float = 8.0  # m/s into a junction that we go straight through: others cross there (tuning map 3010)
     stop_deceleration: float = 2.0  # m/s² of these stops; UN R157 (second-hand) allows 4
     arrived_distance: float = 2.0  # m to the goal: what navigation can tell, guess
@@ -96,6 +97,7 @@ def step(state: State, world: World, vehicle: VehicleModel, config: Config = Con
     plan = Plan(
         t=world.t, behaviour=name, reason=reason, times=times[:n], xy=trajectory.xy, yaw=trajectory.yaw,
         speed=profile.speed[:n], acceleration=profile.acceleration[:n], curvature=trajectory.curvature, lead_id=lead,
+        signal=_signal(line, world, config),
     )  # fmt: skip
     waits = name == Behaviour.YIELD and world.speed < config.standing_speed
     return State(line, plan, verdict.yields, state.waiting + dt if waits else 0.0, ruled), plan
@@ -159,6 +161,14 @@ def _say(
     if stop:
         return Behaviour.STOP, "stop at the goal" if stop == "goal" else f"stop: {stop}", lead
     return Behaviour.KEEP_LANE, "lane not seen: slow" if line.unseen > 0 else "keep lane", lead
+
+
+def _signal(line: behaviour.Line, world: World, config: Config) -> Signal:
+    """Of the lane change under way or wished for; else of the turn we come to."""
+    side = line.side
+    if side == 0 and world.next_turn_distance < config.signal_before:
+        side = {Turn.LEFT: 1, Turn.RIGHT: -1}.get(world.next_turn, 0)
+    return {1: Signal.LEFT, -1: Signal.RIGHT}.get(side, Signal.OFF)
 
 
 def _no_road(world: World, acceleration: float, curvature: float, config: Config) -> Plan:

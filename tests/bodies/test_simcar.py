@@ -13,9 +13,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from nanopilot.bodies.simcar import SimCar, SimCarConfig, _sense
+from nanopilot.bodies.simcar import SimCar, SimCarConfig, _sense, looked_at
 from nanopilot.bodies.simcar_ecu import Actuator, SensorConfig, Sensors, vehicle_model
-from nanopilot.geometry import side_camera
+from nanopilot.geometry import rear_camera, side_camera
 from nanopilot.messages import BodyStopped, Manoeuvre, Route, SafeCommand, Signal, Turn
 from nanopilot.sim.metadrive import MetaDriveWorld, WorldConfig
 
@@ -218,6 +218,22 @@ def test_the_data_sheet_matches_metadrives_car(plain):
 
 
 # ---- it looks aside where ways meet
+
+
+@pytest.mark.parametrize(
+    ("junction", "shown", "names"),
+    [
+        (False, Signal.OFF, []),
+        (True, Signal.OFF, ["left", "right"]),
+        (True, Signal.LEFT, ["left", "right"]),
+        (False, Signal.LEFT, ["left", "rear"]),
+        (False, Signal.RIGHT, ["right", "rear"]),
+        (False, Signal.HAZARD, []),
+    ],
+)
+def test_it_looks_where_a_driver_looks(junction, shown, names):
+    sides = (side_camera("left"), side_camera("right"), rear_camera())
+    assert [c.name for c in looked_at(sides, junction, shown)] == names
 
 
 def test_side_cameras_take_turns_and_only_near_junctions():

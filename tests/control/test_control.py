@@ -1,5 +1,7 @@
 """Control against what a plan says in closed form."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -58,11 +60,9 @@ def test_an_emergency_plan_brakes_at_once():
     assert control.step(control.initial(), ramp, car(), CAR)[1].acceleration == -8.0
 
 
-@pytest.mark.parametrize(
-    ("behaviour", "signal"), [(Behaviour.CHANGE_LEFT, Signal.LEFT), (Behaviour.CHANGE_RIGHT, Signal.RIGHT), (Behaviour.FOLLOW, Signal.OFF)]
-)
-def test_lane_changes_are_signalled(behaviour, signal):
-    assert control.step(control.initial(), plan(behaviour=behaviour), car(), CAR)[1].signal == signal
+@pytest.mark.parametrize("signal", [Signal.OFF, Signal.LEFT, Signal.RIGHT])
+def test_the_turn_signal_is_the_plans(signal):
+    assert control.step(control.initial(), replace(plan(), signal=signal), car(), CAR)[1].signal == signal
 
 
 def test_no_command_asks_more_than_the_car_can():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from test_decode import empty, place
 
-from nanopilot.geometry import image_from_vehicle, looks_aside, model_camera, parent_from_child, side_camera
+from nanopilot.geometry import image_from_vehicle, looks_aside, model_camera, parent_from_child, rear_camera, side_camera
 from nanopilot.messages import Detection, Frame, Kind
 from nanopilot.perception import Config, Network, decode
 from nanopilot.perception.around import LONGEST, Around
@@ -15,7 +15,7 @@ from nanopilot.sim.appearance import Appearance
 from nanopilot.sim.camera import CpuCamera
 from nanopilot.sim.scene import Actor, Scene, StaticScene, Surface
 
-LEFT, RIGHT, FRONT = side_camera("left"), side_camera("right"), model_camera()
+LEFT, RIGHT, REAR, FRONT = side_camera("left"), side_camera("right"), rear_camera(), model_camera()
 
 
 def test_side_cameras_see_to_their_side_and_behind_the_front_cameras_edge():
@@ -27,7 +27,7 @@ def test_side_cameras_see_to_their_side_and_behind_the_front_cameras_edge():
             assert (depth > 0 and 0 <= pixel[0] < camera.width) == inside
 
 
-@pytest.mark.parametrize("camera", [LEFT, RIGHT])
+@pytest.mark.parametrize("camera", [LEFT, RIGHT, REAR])
 def test_what_a_turned_camera_sees_is_turned(camera):
     """The same tensors through a camera at the origin and through a turned one: the one is the other, moved."""
     out = empty()
@@ -41,17 +41,27 @@ def test_what_a_turned_camera_sees_is_turned(camera):
     assert told.valid and len(told.objects) == 1 and not told.lanes and told.path is None and not told.edges
 
 
-@pytest.mark.parametrize("camera, side", [(LEFT, 1), (RIGHT, -1)])
 @pytest.mark.parametrize("x, y", [(4.0, 12.0), (-3.0, 16.0), (12.0, 18.0)])
+@pytest.mark.parametrize("camera, side", [(LEFT, 1), (RIGHT, -1)])
 def test_the_network_sees_who_comes_from_the_side(camera, side, x, y):
-    """Drawn by our camera at a known place; training never looked aside."""
+    np.testing.assert_allclose(surest(camera, x, side * y, -side * np.pi / 2).position, (x, side * y), atol=1.5)
+
+
+@pytest.mark.parametrize("x, y", [(-10.0, 0.0), (-18.0, 3.5), (-30.0, -3.5)])
+def test_the_network_sees_who_comes_from_behind(x, y):
+    told = surest(REAR, x, y, 0.0).position
+    assert told[0] == pytest.approx(x, rel=0.15) and told[1] == pytest.approx(y, abs=1.0)
+
+
+def surest(camera, x: float, y: float, yaw: float) -> Detection:
+    """Of a car drawn by our own camera at a known place."""
     road = Surface("road", np.array([(-60.0, -60.0), (60.0, -60.0), (60.0, 60.0), (-60.0, 60.0)]))
     eye = CpuCamera(StaticScene((road,), (), ()), Appearance.clear_day())
-    scene = Scene(eye.static, (Actor(1, "car", x, side * y, -side * np.pi / 2, (4.5, 1.9, 1.5)),), t=0.0)
+    scene = Scene(eye.static, (Actor(1, "car", x, y, yaw, (4.5, 1.9, 1.5)),), t=0.0)
     frame = Frame(0.0, camera.name, eye.render(scene, camera, (0.0, 0.0, 0.0), labels=False).rgb)
-    surest = max(Network().perceive(frame, camera, None, None).objects, key=lambda o: o.score)
-    assert surest.kind == Kind.VEHICLE
-    np.testing.assert_allclose(surest.position, (x, side * y), atol=1.5)
+    found = max(Network().perceive(frame, camera, None, None).objects, key=lambda o: o.score)
+    assert found.kind == Kind.VEHICLE
+    return found
 
 
 def seen_at(x: float, y: float) -> Detection:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from closed_loop import CAR, LANE_WIDTH
 
-from nanopilot.messages import PATH_ARC, ROUTE_ARC, Curve, Kind, Track, Turn, World
+from nanopilot.messages import PATH_ARC, ROUTE_ARC, Curve, Kind, Signal, Track, Turn, World
+from nanopilot.planning import planner
 from nanopilot.planning.behaviour import BehaviourConfig, LaneChange, Line, blended, follow, gap_is_safe, minimum_jerk
 
 CONFIG = BehaviourConfig()
@@ -28,8 +29,9 @@ def beside(line):
     return line.target.find(0.0, 0.0)[1]
 
 
-def settled(y=0.0):
-    return replace(follow(Line(), world(y), 0.0, CAR, CONFIG), settled=10.0)
+def settled(y=0.0, shown=-1):
+    """In its lane for long, and the turn signal on for long."""
+    return replace(follow(Line(), world(y), 0.0, CAR, CONFIG), settled=10.0, wish=shown, wished=10.0)
 
 
 def test_a_seen_lane_that_jumps_by_a_lane_width_does_not_move_the_target():
@@ -46,6 +48,20 @@ def test_keep_right_begins_a_change_to_the_right_by_one_lane():
     line = follow(settled(), world(turn=Turn.KEEP_RIGHT), 0.05, CAR, CONFIG)
     assert line.change.direction == -1
     assert line.target.find(0.0, 0.0)[1] == pytest.approx(LANE_WIDTH, abs=0.02)  # we are left of it
+
+
+def test_the_turn_signal_shows_for_a_second_first():
+    line, shown = settled(shown=0), []
+    while line.change is None:
+        line = follow(line, world(turn=Turn.KEEP_RIGHT), 0.05, CAR, CONFIG)
+        shown.append(line.side)
+    assert set(shown) == {-1} and len(shown) == pytest.approx(CONFIG.indicate / 0.05 + 1, abs=1)
+
+
+def test_a_wish_that_ends_begins_its_second_anew():
+    line = follow(settled(), world(turn=Turn.KEEP_RIGHT, lane_right=0.2), 0.05, CAR, CONFIG)
+    assert line.side == 0
+    assert follow(line, world(turn=Turn.KEEP_RIGHT), 0.05, CAR, CONFIG).change is None
 
 
 @pytest.mark.parametrize(
@@ -101,3 +117,17 @@ def test_without_a_lane_the_line_is_dead_reckoned():
     assert line.unseen == 0.5
     assert line.target.s[-1] == pytest.approx(60 - 5, abs=0.1)
     assert follow(Line(), world(path=False), 0.5, CAR, CONFIG).target is None
+
+
+@pytest.mark.parametrize(
+    ("turn", "at", "signal"),
+    [
+        (Turn.LEFT, 20.0, Signal.LEFT),
+        (Turn.RIGHT, 20.0, Signal.RIGHT),
+        (Turn.LEFT, 60.0, Signal.OFF),
+        (Turn.STRAIGHT, 20.0, Signal.OFF),
+        (Turn.KEEP_RIGHT, 100.0, Signal.RIGHT),
+    ],
+)
+def test_turns_and_wished_for_lane_changes_are_signalled(turn, at, signal):
+    assert planner.step(planner.State(), world(turn=turn, at=at), CAR)[1].signal == signal
