@@ -37,7 +37,7 @@ def test_names():
 def test_a_network_comes_back_as_it_was_exported(tmp_path):
     torch.manual_seed(0)
     first, second, images = PerceptionNetwork(), PerceptionNetwork(), pictures(4)
-    first.train()(torch.randn(2, 3, 256, 512), torch.zeros(2, heads.ROUTE_SIZE), torch.zeros(2, heads.MEMORY_SIZE))  # statistics of their own
+    first.train()(torch.randn(2, 3, 256, 512), torch.zeros(2, heads.ROUTE_SIZE), torch.zeros(2, heads.MEMORY_SIZE))  # gets statistics
     second.context.load_state_dict(first.context.state_dict())
     export(first, tmp_path / "perception.onnx", {})
     unfolded(tmp_path / "perception.onnx", second, images)
