@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from nanopilot.geometry import model_camera
-from nanopilot.messages import PATH_ARC, Kind, Percept, SceneClass
+from nanopilot.messages import PATH_ARC, Detection, Kind, Percept, SceneClass
 from nanopilot.perception import heads
 from nanopilot.perception.labels import OBJECT_FIELDS
 
@@ -45,6 +45,20 @@ def overlaps(a: Array, b: Array) -> Array:
     return shared / np.maximum(area[0][:, None] + area[1][None] - shared, 1e-6)
 
 
+def matched(percept: Percept, truth: Array, kind: Kind) -> tuple[Array, list[tuple[Detection, int | None]]]:
+    """(the true rows of a kind; each detection of it, surest first, with the row it fits best, or None where none is left)."""
+    real = truth[truth[:, AT["kind"]] == heads.KINDS.index(kind)]
+    found = [d for d in percept.objects if d.kind is kind]
+    iou = overlaps(np.array([d.box for d in found], np.float32).reshape(-1, 4), real[:, AT["u0"] : AT["v1"] + 1])
+    taken, pairs = np.zeros(len(real), bool), list[tuple[Detection, int | None]]()
+    for i, d in enumerate(found):
+        j = int(np.argmax(np.where(taken, -1, iou[i]))) if len(real) else -1
+        fits = j >= 0 and not taken[j] and iou[i, j] >= IOU
+        taken[j if fits else slice(0)] = True
+        pairs.append((d, j if fits else None))
+    return real, pairs
+
+
 @dataclass
 class Score:
     """Grows frame by frame; `summary` reads it at any time."""
@@ -57,6 +71,7 @@ class Score:
     yaws: list[float] = field(default_factory=list)
     found: Array = field(default_factory=lambda: np.zeros((2, 2), int))  # [within 40 m, farther], [there, found]
     claims: Array = field(default_factory=lambda: np.zeros(2, int))  # claimed vehicles, right ones
+    people: Array = field(default_factory=lambda: np.zeros((2, 4), int))  # [persons, cyclists], [there and found to 40 m, claimed, right]
     confusion: Array = field(default_factory=lambda: np.zeros((len(SceneClass.NAMES), len(SceneClass.NAMES) + 1), np.int64))  # + not sure
     usable: Array = field(default_factory=lambda: np.zeros((2, 2), int))  # [unusable, usable], [said invalid, said valid]
 
@@ -71,7 +86,7 @@ class Score:
             out.yaws += s.yaws
             for distance, errors in s.lines.items():
                 out.lines[distance] += errors
-            for name in ("line_hits", "found", "claims", "confusion", "usable"):
+            for name in ("line_hits", "found", "claims", "people", "confusion", "usable"):
                 setattr(out, name, getattr(out, name) + getattr(s, name))
         return out
 
@@ -83,7 +98,9 @@ class Score:
         path = label["path"].astype(float)
         self.path.append((across(percept.path.points, path), percept.path.std, bool(label["junction"]), float(label["turn"]) > 0.17))
         self._lines(percept, label["lane_u"])
-        self._vehicles(percept, label["objects"])
+        objects = label["objects"][np.isfinite(label["objects"][:, 0])]
+        self._vehicles(percept, objects)
+        self._people(percept, objects)
         n = len(SceneClass.NAMES)
         pairs = (n + 1) * label["scene"].ravel().astype(int) + np.minimum(percept.scene.ravel(), n)
         self.confusion += np.bincount(pairs, minlength=n * (n + 1)).reshape(n, n + 1)
@@ -105,29 +122,29 @@ class Score:
             self.line_hits[k] += (bool(found and there and abs(error[at]) < LINE_TOLERANCE), bool(found), bool(there))
 
     def _vehicles(self, percept: Percept, truth: Array) -> None:
-        truth = truth[np.isfinite(truth[:, 0])]
-        cars = [d for d in percept.objects if d.kind is Kind.VEHICLE]
-        real = truth[truth[:, AT["kind"]] == 0]
-        boxes = np.array([d.box for d in cars], np.float32).reshape(-1, 4)
-        iou = overlaps(boxes, real[:, AT["u0"] : AT["v1"] + 1])
-        taken = np.zeros(len(real), bool)
-        for i, car in enumerate(cars):  # surest first
-            j = int(np.argmax(np.where(taken, -1, iou[i]))) if len(real) else -1
-            if j < 0 or taken[j] or iou[i, j] < IOU:
+        real, pairs = matched(percept, truth, Kind.VEHICLE)
+        for car, j in pairs:
+            if j is None:
                 self.claims += (1, 0)
-                continue
-            taken[j] = True
-            if real[j, AT["ignore"]] > 0:
-                continue
-            self.claims += (1, 1)
-            x, y = real[j, AT["x"]], real[j, AT["y"]]
-            distance = float(np.hypot(x - CAMERA.x, y))
-            self.vehicles.append((distance, car.distance - distance, car.distance_std))
-            self.bearings.append(float(abs(np.arctan2(car.position[1], car.position[0] - CAMERA.x) - np.arctan2(y, x - CAMERA.x))))
-            self.yaws.append(float(abs((car.yaw - real[j, AT["yaw"]] + np.pi) % (2 * np.pi) - np.pi)))
+            elif not real[j, AT["ignore"]] > 0:
+                self.claims += (1, 1)
+                x, y = real[j, AT["x"]], real[j, AT["y"]]
+                distance = float(np.hypot(x - CAMERA.x, y))
+                self.vehicles.append((distance, car.distance - distance, car.distance_std))
+                self.bearings.append(float(abs(np.arctan2(car.position[1], car.position[0] - CAMERA.x) - np.arctan2(y, x - CAMERA.x))))
+                self.yaws.append(float(abs((car.yaw - real[j, AT["yaw"]] + np.pi) % (2 * np.pi) - np.pi)))
+        taken = {j for _, j in pairs}
         for j in np.flatnonzero(real[:, AT["ignore"]] == 0).tolist():
-            out_there = float(np.hypot(real[j, AT["x"]], real[j, AT["y"]])) > NEAR
-            self.found[int(out_there)] += (1, int(taken[j]))
+            self.found[int(_away(real[j]) > NEAR)] += (1, int(j in taken))
+
+    def _people(self, percept: Percept, truth: Array) -> None:
+        for k, kind in enumerate((Kind.PERSON, Kind.CYCLIST)):
+            real, pairs = matched(percept, truth, kind)
+            meant = real[:, AT["ignore"]] == 0
+            taken = {j for _, j in pairs if j is not None}
+            near = [j for j in np.flatnonzero(meant).tolist() if _away(real[j]) <= NEAR]
+            claims = [j for _, j in pairs if j is None or meant[j]]
+            self.people[k] += (len(near), len(taken & set(near)), len(claims), len([j for j in claims if j is not None]))
 
     def summary(self) -> dict[str, float]:
         """Flat name -> figure; NaN where nothing was there to measure."""
@@ -153,6 +170,9 @@ class Score:
             out[f"vehicle_recall_{name}"] = float(self.found[k, 1] / max(self.found[k, 0], 1))
             out[f"vehicle_n_{name}"] = float(self.found[k, 0])
         out["vehicle_precision"] = float(self.claims[1] / max(self.claims[0], 1))
+        for name, (there, found, claimed, right) in zip(("person", "cyclist"), self.people.tolist(), strict=True):
+            out[f"{name}_recall_40m"], out[f"{name}_n_40m"] = found / max(there, 1), float(there)
+            out[f"{name}_precision"] = right / max(claimed, 1)
         cars = np.array(self.vehicles).reshape(-1, 3)
         out["vehicle_distance_error_share"] = _quantile(np.abs(cars[:, 1]) / np.maximum(cars[:, 0], 1), 0.5)
         out["vehicle_distance_within_1std"] = float((np.abs(cars[:, 1]) < cars[:, 2]).mean()) if len(cars) else float("nan")
@@ -168,6 +188,11 @@ class Score:
         for k, name in enumerate(("unusable", "usable")):
             out[f"{name}_recall"] = float(self.usable[k, k] / self.usable[k].sum()) if self.usable[k].any() else float("nan")
         return out
+
+
+def _away(row: Array) -> float:
+    """Metres from the rear axle to a true object."""
+    return float(np.hypot(row[AT["x"]], row[AT["y"]]))
 
 
 def _row(distance: float) -> int:

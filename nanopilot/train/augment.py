@@ -45,7 +45,7 @@ class AugmentConfig:
     blur_std: tuple[float, float] = (0.4, 1.2)  # px
     erase: float = 0.15  # a dirty or hidden patch of at most 15 % of each side
     grey: float = 0.05
-    spoil: float = 0.06
+    spoil: float = 0.08
     drop_route: float = 0.05
     no_memory: float = 0.35
 

@@ -35,7 +35,7 @@ class Run:
 
 
 RUNS = (  # what is there is soon seen; where the way goes takes many drawn pictures
-    Run("begun", 10_500, 2e-3, 0.45), Run("held-in", 17_000, 1.5e-3, 0.3), Run("final", 2_000, 1e-3, 0.3, warmup=200),
+    Run("begun", 10_500, 2e-3, 0.45), Run("held-in", 17_000, 1.5e-3, 0.3), Run("final", 10_000, 1.2e-3, 0.25, warmup=400),
 )  # fmt: skip
 
 

@@ -55,8 +55,10 @@ ASTRAY, ASTRAY_OFF = 0.2, (0.5, 1.3)  # of views on an outer lane: so many lane 
 JITTERED = 0.5  # share of views whose camera is not quite where calibration says
 ANGLE_JITTER, HEIGHT_JITTER = np.radians(0.5), 0.05  # standard deviations
 MAX_GRAIN = 0.12  # more makes grass darker than black, which the camera's tone table does not hold
-CROWDED = 0.5  # share of views with people about
+CROWDED = 0.6  # share of views with people about
+CHILDREN, GROWN = 0.25, (0.6, 0.9)  # share of people who are smaller, and how much of the others' size they have
 IN_WAY, IN_WAY_REACH, IN_WAY_STD = 0.4, (4.0, 40.0), 2.5  # share of those people who are in our way: so far along it, and off it, m
+LOOKS_ASIDE, ASIDE_YAW = 0.12, np.radians((65.0, 95.0))  # share of views as cameras to the sides have them, and how far off straight on
 CLOSE, CLOSE_REACH = 0.4, 25.0  # share of views with up to three vehicles more, this near, m
 
 #        kind: length, width, height (m), share of traffic; sizes are MetaDrive's and common cars', drawn ± 10 %
@@ -145,7 +147,10 @@ def draw_traffic(lanes: LaneMap, view: View, rng: np.random.Generator) -> tuple[
 
     def place(kind: str, px: float, py: float, heading: float, moving: bool) -> None:
         length, width, height, _ = SHAPES[kind]
-        size = tuple(float(s) for s in np.array([length, width, height]) * rng.uniform(0.9, 1.1, 3))
+        scale = rng.uniform(0.9, 1.1, 3)
+        if kind == "person" and rng.random() < CHILDREN:
+            scale *= rng.uniform(*GROWN)
+        size = tuple(float(s) for s in np.array([length, width, height]) * scale)
         ahead, aside = child_from_parent(np.array([px, py]), x, y, yaw)
         if -4.0 - size[0] / 2 < ahead - CENTRE_AHEAD < 3.2 + size[0] / 2 and abs(aside) < 1.2 + size[1]:
             return  # it would stand in us
@@ -187,6 +192,17 @@ def draw_traffic(lanes: LaneMap, view: View, rng: np.random.Generator) -> tuple[
             heading = rng.uniform(-np.pi, np.pi) if kind == "person" else along + turn + rng.normal(0, 0.2)
             place(kind, *(centre + aside * normal), heading, rng.random() < 0.7)
     return tuple(actors)
+
+
+def turned_aside(view: View, rng: np.random.Generator) -> View:
+    """The same place with the head turned: what a camera to the side shows, for whoever is there."""
+    x, y, yaw = view.pose
+    return replace(view, pose=(x, y, yaw + float(rng.choice((-1, 1)) * rng.uniform(*ASIDE_YAW))))
+
+
+def of_no_lane(label: Label) -> Label:
+    """Of a view to the side: it teaches neither lines nor path."""
+    return replace(label, known=np.array([name not in ("lanes", "path") for name in HEADS]))
 
 
 def route_line(roads: dict[Road, list[Lane]], lanes: LaneMap, view: View, rng: np.random.Generator) -> Float[Array, "16 2"] | None:
@@ -287,8 +303,11 @@ def draw_map(seed: int, views: int, path: Path) -> None:
             height = camera.z + np.clip(rng.normal(0, HEIGHT_JITTER), -2 * HEIGHT_JITTER, 2 * HEIGHT_JITTER)
             camera = replace(camera, pitch=float(pitch), roll=float(roll), z=float(height))
         actors = draw_traffic(lanes, view, rng)
+        aside = seed in SPLITS["train"] and rng.random() < LOOKS_ASIDE
+        view = turned_aside(view, rng) if aside else view
         render = eye.render(Scene(static, actors, t=float(k)), camera, view.pose, speed=float(rng.uniform(0, 15)))
-        shard.add(render.rgb, make_label(view, render, actors, route_line(roads, lanes, view, rng), camera))
+        label = make_label(view, render, actors, None if aside else route_line(roads, lanes, view, rng), camera)
+        shard.add(render.rgb, of_no_lane(label) if aside else label)
     shard.close()
 
 

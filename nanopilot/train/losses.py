@@ -25,6 +25,7 @@ RARE = {
     SceneClass.MARKING: 2.0, SceneClass.PERSON: 3.0, SceneClass.CYCLIST: 3.0, SceneClass.VEHICLE: 1.5, SceneClass.SIGN: 3.0,
     SceneClass.POLE: 2.5, SceneClass.FENCE: 2.0, SceneClass.PAVEMENT: 1.5,
 }  # fmt: skip  # guess
+HEAT_WEIGHTS = (1.0, 2.0, 2.0)  # of heads.KINDS: people are few and small (guess)
 HEAT_WIDTH = 0.12  # Gaussian's standard deviation as a share of the box (guess; CenterNet's lies near it)
 HEAT_WIDTH_MIN = 0.6  # cells
 ALONG_WEIGHT = 0.2  # of errors along the path, which steer nothing
@@ -138,7 +139,7 @@ def object_losses(out: dict[str, Tensor], objects: Float[Tensor, "b n 13"], know
     focal = positive * (1 - p) ** 2 * F.logsigmoid(logits) + (1 - positive) * (1 - heat) ** 4 * p**2 * F.logsigmoid(-logits)
     keep = known[frame]
     frame, cell, fields = frame[keep], cell[keep], fields[keep]
-    losses = {"heat": -(focal * mask).sum() / max(len(frame), 1)}
+    losses = {"heat": -(focal * mask * torch.tensor(HEAT_WEIGHTS)[:, None, None]).sum() / max(len(frame), 1)}
     found = out["box"][frame, :, cell[:, 0], cell[:, 1]]  # (n, 11)
     if len(frame) == 0:
         zero = out["box"].sum() * 0.0

@@ -42,6 +42,7 @@ from nanopilot.train.frames import CACHE
 from nanopilot.train.lite0 import imagenet
 from nanopilot.train.losses import all_losses, total
 from nanopilot.train.network import Exported, NetworkConfig, PerceptionNetwork, normalise
+from nanopilot.train.unfold import unfolded
 
 DATA = Path(os.environ.get("NANOPILOT_DATA", "../shared/data"))
 LABELS = Path("~/.cache/nanopilot/labels").expanduser()  # what `nanopilot train label` wrote about real pictures
@@ -58,6 +59,7 @@ PRINT_EVERY = 50  # steps
 SAVE_EVERY = 240.0  # s
 BIG_WEIGHT = 1000  # numbers
 OPSET = 17
+MEASURED = 48  # pictures on which an exported network's layers are measured
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class TrainConfig:
     seed: int = 0
     tune_frames: int = 320
     bfloat16: bool = False  # compute the trunk so; for CPUs with AVX512_BF16 or AMX
-    start: Path | None = None  # a checkpoint whose weights, as far as they fit, a new run begins from
+    start: Path | None = None  # what a new run begins from: a checkpoint, as far as its weights fit, or an exported perception.onnx
     real: float = 0.0  # share of real pictures in a batch; needs NANOPILOT_DATA
     final: bool = False  # train on the real pictures held out for tuning, too
     scenes: Path | None = None  # what train.scenes wrote about real pictures
@@ -228,7 +230,11 @@ def save(
 
 
 def begin_from(network: PerceptionNetwork, config: TrainConfig) -> None:
-    """Take over, where names and shapes fit, a checkpoint's averaged weights."""
+    """Take over, where names and shapes fit, a checkpoint's averaged weights; or all of an exported network's."""
+    if config.start.suffix == ".onnx":
+        frames = Frames(config.frames / "train")
+        unfolded(config.start, network, np.stack([frames.image(i) for i in np.linspace(0, len(frames) - 1, MEASURED).astype(int).tolist()]))
+        return
     own = network.state_dict()
     known = torch.load(config.start, weights_only=False)["average"]
     own.update({name: value for name, value in known.items() if name in own and own[name].shape == value.shape})

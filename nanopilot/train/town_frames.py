@@ -26,6 +26,7 @@ from nanopilot.sim.sumo_net import TOWNS, town_net
 from nanopilot.train.frames import (
     CACHE,
     CENTRE_AHEAD,
+    LOOKS_ASIDE,
     MAX_GRAIN,
     OFFSET_STD,
     REACH,
@@ -36,7 +37,9 @@ from nanopilot.train.frames import (
     draw_traffic,
     draw_view,
     make_label,
+    of_no_lane,
     route_line,
+    turned_aside,
 )
 
 Array = np.ndarray
@@ -142,8 +145,11 @@ def draw_town(seed: int, views: int, path: Path) -> None:
         actors = draw_traffic(town.lane_map, view, rng)
         parked = tuple(replace(a, id=len(actors) + j) for j, a in enumerate(town.parked) if np.hypot(a.x - x, a.y - y) < REACH)
         actors = actors + parked
+        aside = seed in SPLITS["train"] and rng.random() < LOOKS_ASIDE
+        view = turned_aside(view, rng) if aside else view
         render = eye.render(Scene(town.static, actors, states, float(k)), camera, view.pose, speed=float(rng.uniform(0, 15)))
-        shard.add(render.rgb, make_label(view, render, actors, route_line(roads, town.lane_map, view, rng), camera))
+        label = make_label(view, render, actors, None if aside else route_line(roads, town.lane_map, view, rng), camera)
+        shard.add(render.rgb, of_no_lane(label) if aside else label)
         signals.append(signal_rows(town.static.props, states, view, render, camera))
     shard.close(signals=np.stack(signals))
 

@@ -8,7 +8,7 @@ import pytest
 from nanopilot.geometry import image_from_vehicle, model_camera
 from nanopilot.messages import PATH_ARC, SceneClass
 from nanopilot.perception import heads
-from nanopilot.perception.labels import OBJECT_FIELDS, Frames
+from nanopilot.perception.labels import HEADS, OBJECT_FIELDS, Frames
 from nanopilot.train.frames import ASTRAY, CENTRE_AHEAD, SPLITS, FramesConfig, draw_map, draw_view, make_world
 
 AT = {name: k for k, name in enumerate(OBJECT_FIELDS)}
@@ -86,6 +86,15 @@ def test_boxes_hold_their_footprint(frames: Frames) -> None:
             assert o[AT["u1"]] > o[AT["u0"]] and o[AT["v1"]] > o[AT["v0"]]
             checked += 1
     assert checked > 3
+
+
+def test_views_to_the_side_teach_neither_lanes_nor_path(frames: Frames, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert frames.label["known"].all(), "figures are of views ahead"
+    monkeypatch.setattr("nanopilot.train.frames.LOOKS_ASIDE", 1.0)
+    draw_map(2000, 3, tmp_path / "map-2000")
+    aside = Frames(tmp_path)
+    assert [name for k, name in enumerate(HEADS) if aside.label["known"][:, k].any()] == ["scene", "objects", "confidence"]
+    assert np.isfinite(aside.label["path"]).all() and not aside.label["route"].any()
 
 
 def test_the_same_seed_draws_the_same_frames(frames: Frames, tmp_path: Path) -> None:
