@@ -53,7 +53,7 @@ class MountingState:
     t: float = 0.0
     contradicted: float = 0.0  # s
     applied: float = float("-inf")  # when the camera was last turned
-    restarts: int = 0
+    moved: int = 0  # times that it was known and then contradicted
 
 
 def initial(camera: CameraModel, config: MountingConfig) -> MountingState:
@@ -82,14 +82,16 @@ def step(
         if point is not None:
             state = _weighed(state, camera.yaw + atan(point[0]), camera.pitch - atan(point[1]), config.lines_std, dt, config)
     if state.contradicted > config.patience:
-        state = replace(state, yaw_var=config.prior**2, pitch_var=config.prior**2, contradicted=0.0, restarts=state.restarts + 1)
+        moved = state.moved + told(state, config).valid
+        state = replace(state, yaw_var=config.prior**2, pitch_var=config.prior**2, contradicted=0.0, moved=moved)
     return state, told(state, config)
 
 
 def told(state: MountingState, config: MountingConfig) -> Calibration:
     """The message."""
     progress = min(config.pitch_goal**2 / state.pitch_var, config.yaw_goal**2 / state.yaw_var, 1.0)
-    return Calibration(state.t, state.yaw, state.pitch, sqrt(state.yaw_var), sqrt(state.pitch_var), progress, progress >= 1.0)
+    stds = sqrt(state.yaw_var), sqrt(state.pitch_var)
+    return Calibration(state.t, state.yaw, state.pitch, *stds, progress, progress >= 1.0, state.moved)
 
 
 def turned(state: MountingState, camera: CameraModel, config: MountingConfig) -> tuple[MountingState, CameraModel]:
