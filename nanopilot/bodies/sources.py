@@ -1,15 +1,16 @@
 """Where recorded and live pictures come from: video file, folder of frames, webcam, network stream, recorded log.
 
-In: what the user named. Out: an iterator of (t, RGB picture, CarState or None), t in seconds from the first picture by the source's own
-clock: a video's timestamps (variable frame rate as it is), a live camera's arrival time. Pictures stand upright (rotation metadata is
+In: what the user named. Out: Pictures: t, RGB, and what a log knows besides; t in seconds from the first one by the source's
+own clock: a video's timestamps (variable frame rate as it is), a live camera's arrival time. Pictures stand upright (rotation metadata is
 applied). What can't be watched raises SourceError in words for people; a source that breaks later ends with SourceBroken, and
-what came before was good. A live source gives its newest picture and skips what nobody had time for.
+what came before was good. A live source gives its newest picture and skips what nobody had time for; a video file behind a URL is a file.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
 from typing import NamedTuple
@@ -18,6 +19,7 @@ import av
 import cv2
 import numpy as np
 
+from nanopilot.geometry import looks_aside
 from nanopilot.log import LogError, steps
 from nanopilot.messages import CameraModel, CarState, Frame
 
@@ -44,6 +46,8 @@ class Picture(NamedTuple):
     image: Array  # (H, W, 3) uint8 RGB
     car: CarState | None = None  # where the source knows it
     camera: CameraModel | None = None
+    sides: tuple[Frame, ...] = ()  # of cameras that look aside
+    side_cameras: tuple[CameraModel, ...] = ()  # all of them, whether they gave a picture now or not
 
 
 def is_live(source: str) -> bool:
@@ -56,7 +60,7 @@ def pictures(source: str, hz: float | None = None) -> Iterator[Picture]:
     if source.isdigit():
         return _same_size(_newest(lambda: _webcam(int(source))), f"camera {source}")
     if "://" in source:
-        return _same_size(_newest(lambda: _reconnecting(source)), source)
+        return _same_size(_video(source, hz) if _lasts(source) else _newest(lambda: _reconnecting(source)), source)
     path = Path(source)
     if not path.exists():
         raise SourceError(f"no such file or folder: {source}")
@@ -79,9 +83,20 @@ def length(source: str) -> float | None:
         return None
 
 
-def _video(path: Path, hz: float | None) -> Iterator[Picture]:
+def _lasts(url: str) -> bool:
+    """Whether a web server gives a whole file there, which has a length and waits for us, and no stream."""
+    if not url.startswith(("http://", "https://")):
+        return False
     try:
-        container = av.open(str(path))
+        with av.open(url, timeout=TIMEOUT) as container:
+            return bool(container.duration)
+    except (av.FFmpegError, OSError):
+        return False
+
+
+def _video(path: Path | str, hz: float | None) -> Iterator[Picture]:
+    try:
+        container = av.open(str(path), timeout=GIVE_UP)
     except (av.FFmpegError, OSError) as error:
         raise SourceError(f"{path} is no video that FFmpeg can read: {error.strerror}") from error
     with container:
@@ -138,12 +153,15 @@ def _folder(path: Path, hz: float) -> Iterator[Picture]:
 def _log(path: Path) -> Iterator[Picture]:
     start: float | None = None
     for step in steps(path):
-        topic = next((k for k, v in step.items() if isinstance(v, Frame)), None)
-        if topic is None:
+        aside = {v.name: v for v in step.values() if isinstance(v, CameraModel) and looks_aside(v)}
+        frames = [v for v in step.values() if isinstance(v, Frame)]
+        frame = next((f for f in frames if f.camera not in aside), None)
+        if frame is None:
             continue
-        frame = step[topic]
         start = frame.t if start is None else start
-        yield Picture(frame.t - start, frame.image, step.get("/car"), step.get(f"{topic}/model"))
+        sides = tuple(replace(f, t=frame.t - start) for f in frames if f.camera in aside)
+        camera = step.get(f"/camera/{frame.camera}/model")
+        yield Picture(frame.t - start, frame.image, step.get("/car"), camera, sides, tuple(aside.values()))
     if start is None:
         raise LogError(f"the log {path} has no camera pictures")
 

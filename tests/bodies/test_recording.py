@@ -1,7 +1,11 @@
 """Sources: their own times, upright pictures, and one clear line for each thing that can be wrong."""
 
 import struct
+import threading
+from dataclasses import replace
 from fractions import Fraction
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import av
 import cv2
@@ -9,8 +13,9 @@ import numpy as np
 import pytest
 
 from nanopilot.bodies import sources
-from nanopilot.bodies.recording import Recording, read_speeds
+from nanopilot.bodies.recording import Recording
 from nanopilot.bodies.sources import SourceBroken, SourceError, pictures
+from nanopilot.bodies.speeds import read_speeds
 from nanopilot.log import Log, Step
 from nanopilot.messages import BodyStopped, CameraModel, CarState, Frame, Observation, speed_known
 
@@ -188,6 +193,32 @@ def test_a_log_is_watched_with_its_own_camera_and_speed(tmp_path):
     with pytest.raises(BodyStopped):
         body.observe()
     assert body.broken == ""
+
+
+def test_a_log_is_watched_with_its_side_cameras_where_they_looked(tmp_path):
+    side = replace(camera(96, 64), name="left", yaw=1.4)
+    with Log(tmp_path / "l.mcap") as log:
+        for c in (side, camera(96, 64)):
+            log.write(f"/camera/{c.name}/model", c, 0.0)
+        for k in range(3):
+            frames = [Frame(5 + k / 10, "left", image(9))] * (k == 1) + [Frame(5 + k / 10, "front", image(k))]
+            log.write_step(Observation(frames[0].t, tuple(frames), CarState(frames[0].t, 7.0, 0.0, 0.1, 0.0)), Step(frames[0].t, {}))
+    body = Recording(str(tmp_path / "l.mcap"), lambda w, h: pytest.fail("the log has a camera"))
+    assert [c.name for c in body.cameras] == ["front", "left"]
+    told = [[(f.camera, f.t) for f in body.observe().frames] for _ in range(3)]
+    assert told == [[("front", 0.0)], [("front", pytest.approx(0.1)), ("left", pytest.approx(0.1))], [("front", pytest.approx(0.2))]]
+
+
+def test_a_video_file_behind_a_url_is_watched_as_a_file_and_ends(tmp_path):
+    times = np.arange(50) * 0.04
+    write_video(tmp_path / "v.mp4", times)
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    handler.log_message = lambda *_: None
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        got = [p.t for p in pictures(f"http://127.0.0.1:{server.server_port}/v.mp4")]
+        server.shutdown()
+    assert got == pytest.approx(times)
 
 
 def test_own_speed_from_a_table_is_interpolated_and_unknown_outside(tmp_path):
