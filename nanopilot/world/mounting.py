@@ -3,7 +3,8 @@
 In: the camera as assumed, a frame's lane lines on the road (lifted by that assumption), and the direction of travel that
 odometry saw. Out: Calibration. Lines that are parallel on the road meet in the picture where the road goes (the vanishing point), and
 the direction of travel is where the car goes; on straight roads both should be straight ahead and level. A Kalman filter weighs them.
-A camera that was moved is noticed when measurements disagree for long: it begins anew. Height, roll and lens are not found.
+A camera that was moved is noticed when measurements disagree for long, wildly or all to one side: it begins anew. Height, roll and lens
+are not found.
 Source: Caprile & Torre 1990 (vanishing points); openpilot's calibrationd for the idea of progress and of a check.
 """
 
@@ -39,7 +40,9 @@ class MountingConfig:
     least_speed: float = 3.0  # m/s, where known
     largest: float = radians(15)  # of an angle
     gate: float = 4.0  # standard deviations
-    patience: float = 5.0  # s of contradiction until it begins anew
+    patience: float = 5.0  # s of contradiction until it begins anew, or
+    drift: float = radians(1.3)  # by which measurements lie to one side of what was known, on average over
+    slow: float = 4.0  # s; braking and noise are less
     apply: float = radians(0.15)  # the camera is turned when off by so much,
     every: float = 1.0  # s, and at most so often
 
@@ -52,6 +55,7 @@ class MountingState:
     pitch_var: float
     t: float = 0.0
     contradicted: float = 0.0  # s
+    drift: tuple[float, float] = (0.0, 0.0)  # yaw, pitch: mean of what measurements said otherwise of late
     applied: float = float("-inf")  # when the camera was last turned
     moved: int = 0  # times that it was known and then contradicted
 
@@ -81,9 +85,11 @@ def step(
         point = vanishing_point(lanes, camera, config)
         if point is not None:
             state = _weighed(state, camera.yaw + atan(point[0]), camera.pitch - atan(point[1]), config.lines_std, dt, config)
-    if state.contradicted > config.patience:
-        moved = state.moved + told(state, config).valid
-        state = replace(state, yaw_var=config.prior**2, pitch_var=config.prior**2, contradicted=0.0, moved=moved)
+    known = told(state, config).valid
+    if not known:
+        state = replace(state, drift=(0.0, 0.0))
+    if state.contradicted > config.patience or hypot(*state.drift) > config.drift:
+        state = replace(state, yaw_var=config.prior**2, pitch_var=config.prior**2, contradicted=0.0, moved=state.moved + known)
     return state, told(state, config)
 
 
@@ -128,6 +134,7 @@ def _weighed(state: MountingState, yaw: float, pitch: float, std: float, dt: flo
     if far > config.gate**2:
         return replace(state, contradicted=state.contradicted + dt)
     r = std**2 / (1 - exp(-dt / config.memory))
+    share = 1 - exp(-dt / config.slow)
     gain_yaw, gain_pitch = state.yaw_var / (state.yaw_var + r), state.pitch_var / (state.pitch_var + r)
     return replace(
         state,
@@ -136,4 +143,8 @@ def _weighed(state: MountingState, yaw: float, pitch: float, std: float, dt: flo
         yaw_var=(1 - gain_yaw) * state.yaw_var,
         pitch_var=(1 - gain_pitch) * state.pitch_var,
         contradicted=max(0.0, state.contradicted - dt),
+        drift=(
+            state.drift[0] + share * (yaw - state.yaw - state.drift[0]),
+            state.drift[1] + share * (pitch - state.pitch - state.drift[1]),
+        ),
     )
