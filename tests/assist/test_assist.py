@@ -193,6 +193,13 @@ def test_a_crossing_pedestrian_is_warned_of_when_he_will_be_in_the_way_only():
         assert not play(3.2, speed, crossing(y0, vy))
 
 
+@pytest.mark.parametrize("pace, warned", [(2.2, True), (4.5, False)])
+def test_nobody_on_foot_comes_faster_than_a_runner(pace, warned):
+    v = pace / 2**0.5  # towards us and into our way, where he is after 1.9 s
+    events = play(1.9, 8.0, lambda t: world(t, 8.0, track(6 + (8 + v) * (1.9 - t), v * (1.9 - t), vx=-v, vy=-v, kind=Kind.PERSON)))
+    assert (first(events, WarningKind.PEDESTRIAN_COLLISION)[1] is not None) == warned
+
+
 def test_a_cyclist_along_is_warned_of_as_a_cyclist():
     events = play(4, 14.0, lambda t: world(t, 14.0, track(50 - 10 * t, vx=4.0, kind=Kind.CYCLIST)))
     assert first(events, WarningKind.CYCLIST_COLLISION)[1] is not None
