@@ -8,12 +8,13 @@ what came before was good. A live source gives its newest picture and skips what
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import av
 import cv2
@@ -107,8 +108,9 @@ def _video(path: Path | str, hz: float | None) -> Iterator[Picture]:
         rate = stream.guessed_rate or stream.average_rate  # the average of a bare codec stream is FFmpeg's default, 25
         start: float | None = None
         last, count = -1.0, 0
+        damaged: list[float] = []
         try:
-            for frame in container.decode(stream):
+            for frame in _frames(container, stream, damaged):
                 if hz is not None:
                     at = count / hz
                 elif frame.time is not None:
@@ -127,10 +129,23 @@ def _video(path: Path | str, hz: float | None) -> Iterator[Picture]:
                 raise SourceError(f"{path}: no picture can be decoded: {error.strerror}") from error
             raise SourceBroken(f"{path} breaks off after {last:.2f} s: {error.strerror}") from error
         if count == 0:
-            raise SourceError(f"{path} holds no pictures")
+            raise SourceError(f"{path} holds no pictures" + (" that can be decoded" if damaged else ""))
         told = container.duration / av.time_base if container.duration else last
         if told - last > max(1.0, 0.02 * told):
             raise SourceBroken(f"{path} says it lasts {told:.1f} s, but its pictures end after {last:.2f} s: it was cut off")
+        if damaged:
+            raise SourceBroken(f"{path} is damaged: {len(damaged)} packets were passed over, the first at {damaged[0]:.2f} s")
+
+
+def _frames(container: Any, stream: Any, damaged: list[float]) -> Iterator[Any]:
+    """The stream's frames; a packet that can't be decoded (a bad sector of a memory card) costs what builds on it, and its time is kept."""
+    for packet in container.demux(stream):
+        try:
+            frames = packet.decode()
+        except av.error.InvalidDataError:
+            damaged.append(float((packet.pts or 0) * packet.time_base))
+            continue
+        yield from frames
 
 
 def upright(image: Array, rotation: int) -> Array:
@@ -139,7 +154,7 @@ def upright(image: Array, rotation: int) -> Array:
 
 
 def _folder(path: Path, hz: float) -> Iterator[Picture]:
-    files = sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURES)
+    files = sorted((p for p in path.iterdir() if p.suffix.lower() in PICTURES), key=_counted)
     if not files:
         raise SourceError(f"{path} holds no pictures ({', '.join(PICTURES)})")
     for k, file in enumerate(files):
@@ -148,6 +163,11 @@ def _folder(path: Path, hz: float) -> Iterator[Picture]:
             error = SourceError if k == 0 else SourceBroken
             raise error(f"{file} is no picture that OpenCV can read")
         yield Picture(k / hz, np.ascontiguousarray(image[..., ::-1]))
+
+
+def _counted(path: Path) -> list[tuple[int, str]]:
+    """The order people count in: 2.jpg before 10.jpg."""
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", path.name)]
 
 
 def _log(path: Path) -> Iterator[Picture]:

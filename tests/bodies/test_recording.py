@@ -30,9 +30,9 @@ def image(k: int, width: int = 96, height: int = 64) -> np.ndarray:
     return picture
 
 
-def write_video(path, times, size=(96, 64), **container_options):
+def write_video(path, times, size=(96, 64), codec="mpeg4", **container_options):
     with av.open(str(path), "w", **container_options) as out:
-        stream = out.add_stream("mpeg4", rate=25)
+        stream = out.add_stream(codec, rate=25)
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
         stream.codec_context.time_base = Fraction(1, 1000)
         for k, t in enumerate(times):
@@ -229,6 +229,26 @@ def test_own_speed_from_a_table_is_interpolated_and_unknown_outside(tmp_path):
     cars = [body.observe().car for _ in range(5)]
     assert cars[1].speed == pytest.approx(10.5) and cars[2].yaw_rate == pytest.approx(0.15)
     assert [speed_known(c) for c in cars] == [False, True, True, False, False]
+
+
+def test_a_damaged_place_in_a_video_is_passed_over_and_told(tmp_path):
+    path = write_video(tmp_path / "v.mp4", np.arange(100) * 0.04, (192, 128), "libx264")
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 3
+    data[middle : middle + len(data) // 12] = np.random.default_rng(0).integers(0, 255, len(data) // 12, np.uint8).tobytes()
+    path.write_bytes(data)
+    seen = []
+    with pytest.raises(SourceBroken, match=r"damaged: \d+ packets were passed over, the first at \d"):
+        for p in pictures(str(path)):
+            seen.append(p.t)
+    assert seen[-1] == pytest.approx(3.96) and 50 < len(seen) < 100
+
+
+def test_pictures_of_a_folder_come_in_the_order_people_count(tmp_path):
+    for k in (10, 9, 2, 1):
+        cv2.imwrite(str(tmp_path / f"frame{k}.png"), image(k))
+    got = [int((p.image[0, :, 2] == 200).sum()) for p in pictures(str(tmp_path))]
+    assert got == [4 + 4 * k for k in (1, 2, 9, 10)]
 
 
 @pytest.mark.parametrize("text", ["", "time,v\n1,2\n", "t,speed\n1,x\n", "t,speed\n2,1\n1,1\n", "t,speed\n1,nan\n", "t,speed\n1\n"])
