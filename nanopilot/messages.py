@@ -645,6 +645,7 @@ class Warnings(Message):
     active: tuple[Warning, ...]
     new: tuple[Warning, ...]
     off: tuple[WarningKind, ...]
+    speed_limit: float = 0.0  # m/s, as signs said last; 0 none
 
 
 SPEED_KNOWN_STD, SPEED_KNOWN_SHARE = 2.0, 0.12  # m/s and of the speed, guesses: an own speed less certain than both counts as unknown

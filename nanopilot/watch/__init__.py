@@ -143,7 +143,7 @@ class Watcher:
                     warned, active = assist.step(warned, now, percept, car, shown, vehicle, c.assist, calibration)
                 except Exception as error:
                     fault, active = fault or f"{type(error).__name__}: {error}", ()
-                warnings = Warnings(t, active, assist.begun(last, active), tuple(assist.off(car)))
+                warnings = Warnings(t, active, assist.begun(last, active), tuple(assist.off(car)), warned.speed.limit)
                 last = active
                 image = observation.frames[0].image
                 if shown.width < camera.width:

@@ -121,7 +121,8 @@ def _x(t: float, end: float) -> float:
 
 def _time_axis(end: float, y: float) -> str:
     step = next((s for s in (1, 2, 5, 10, 30, 60, 300, 600, 1800, 3600) if end / s <= 10), 7200)
-    return "".join(f'<text x="{_x(k * step, end):.1f}" y="{y}">{k * step} s</text>' for k in range(int(end // step) + 1))
+    ticks = [(k * step, _x(k * step, end)) for k in range(int(end // step) + 1)]
+    return "".join(f'<text x="{x:.1f}" y="{y}" text-anchor="{"end" if x > WIDTH - MARGIN else "start"}">{t} s</text>' for t, x in ticks)
 
 
 def _timeline(events: list[Event], end: float) -> str:

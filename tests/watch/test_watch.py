@@ -1,6 +1,7 @@
 """The watch as a whole, with a made-up eye in place of the network: what it leaves, and that nothing is lost when it ends early."""
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from nanopilot.messages import (
     OwnMotion,
     PathProposal,
     Percept,
+    TrafficSign,
     Warning,
     WarningKind,
     WarningLevel,
@@ -155,6 +157,17 @@ def test_a_table_without_yaw_rate_leaves_turning_to_the_video_and_what_it_does_n
     assert [told[t].source for t in (0.5, 2.0, 3.5)] == ["video", "csv", "video"] and told[2.0].speed == SPEED
     assert told[2.0].yaw_rate_std != UNKNOWN_YAW_RATE_STD
     assert "from csv 52 % of the time" in (source.with_name("out") / "road.html").read_text()
+
+
+def test_a_limit_that_was_read_is_an_event_and_stays_in_the_log(source):
+    def reads(frame, *rest):
+        sign = TrafficSign(np.zeros(4, np.float32), "speed limit 80", 0.95, 80 / 3.6)
+        return replace(eye(frame, *rest), signs=(sign,) if 0.5 < frame.t < 1.0 else ())
+
+    assert run(config(source, video=False), reads, QUIET) == 0
+    out = source.with_name("out")
+    assert [e["reason"] for e in lines_of(out) if e["kind"] == "speed_limit" and e["event"] == "begin"] == ["sign: 80 km/h"]
+    assert [s["/warnings"].speed_limit for s in steps(out / "road.mcap")][:: 4 * HZ - 1] == [0.0, pytest.approx(80 / 3.6)]
 
 
 def test_what_is_watched_is_never_overwritten_and_old_pictures_of_events_are(source):
