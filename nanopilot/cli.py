@@ -7,6 +7,7 @@ Longer than other files, as the options of every subcommand stand here, half of 
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -268,8 +269,10 @@ class Watch:
     """How far it looks down, degrees, to begin with."""
     refine: bool = True
     """Find the camera's pitch and yaw on the way."""
-    speed_csv: Path | None = None
-    """Own speed as a table with columns t, speed and perhaps yaw_rate (s, m/s, rad/s), in place of what the video shows."""
+    speed: Path | None = None
+    """Own speed in place of what the video shows: CSV (t, speed, perhaps yaw_rate; SI), GPX, NMEA, or candump -L of OBD-II answers."""
+    speed_later: float = 0.0
+    """Second of the video at which that file begins."""
     hz: float | None = None
     """Pictures a second of a source without a clock of its own (a folder: 25 unless given), or against its clock."""
     seconds: float | None = None
@@ -458,7 +461,7 @@ def watch(c: Watch) -> int:
     from nanopilot.watch import run
 
     lens = LensConfig(c.camera, c.focal, c.fov, c.height, c.pitch)
-    config = run.RunConfig(c.source, c.out, lens, c.speed_csv, c.hz, c.seconds, c.log, c.video, c.refine, c.blur)
+    config = run.RunConfig(c.source, c.out, lens, c.speed, c.speed_later, c.hz, c.seconds, c.log, c.video, c.refine, c.blur)
     if not c.show:
         return run.run(config)
     if not c.log:
@@ -574,4 +577,6 @@ def _expected(error: Exception) -> bool:
     """Whether an error is the user's or the machine's, to be said in one line, and not a fault of ours."""
     from nanopilot.log import LogError
 
-    return isinstance(error, (ValueError, LogError, FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError))
+    paths = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError)
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return full or isinstance(error, (ValueError, LogError, *paths))

@@ -602,12 +602,15 @@ class WarningKind(StrEnum):
     LANE_DEPARTURE = "lane_departure"
     PEDESTRIAN_COLLISION = "pedestrian_collision"
     CYCLIST_COLLISION = "cyclist_collision"
+    SPEED_LIMIT = "speed_limit"
     OVER_SPEED = "over_speed"
     RED_LIGHT = "red_light"
     LEAD_LEFT = "lead_left"
     GREEN_LIGHT = "green_light"
+    BLIND_SPOT = "blind_spot"
     CAMERA_BLOCKED = "camera_blocked"
     NOT_CALIBRATED = "not_calibrated"
+    CAMERA_MOVED = "camera_moved"
 
 
 class WarningLevel(StrEnum):
@@ -643,6 +646,7 @@ class Warnings(Message):
     active: tuple[Warning, ...]
     new: tuple[Warning, ...]
     off: tuple[WarningKind, ...]
+    speed_limit: float = 0.0  # m/s, as signs said last; 0 none
 
 
 SPEED_KNOWN_STD, SPEED_KNOWN_SHARE = 2.0, 0.12  # m/s and of the speed, guesses: an own speed less certain than both counts as unknown
@@ -658,7 +662,7 @@ class OwnMotion(Message):
     speed_std: float
     yaw_rate: float
     yaw_rate_std: float
-    source: str  # "video", "csv", "log", "none"
+    source: str  # "video", "csv", "gpx", "nmea", "can", "log"
 
 
 def speed_known(motion: CarState | OwnMotion) -> bool:
@@ -677,6 +681,7 @@ class Calibration(Message):
     pitch_std: float
     progress: float
     valid: bool
+    moved: int = 0  # how often it was relied on and then found to be turned otherwise
 
 
 # --------------------------------------------------------------------------- the body

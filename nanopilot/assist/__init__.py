@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from nanopilot.assist import blind_spot as blind_spot_
 from nanopilot.assist import camera as camera_
 from nanopilot.assist import closing as closing_
 from nanopilot.assist import forward, in_path, lane, roadside, standstill, vulnerable
+from nanopilot.assist.blind_spot import BlindSpotConfig, BlindSpotState
 from nanopilot.assist.camera import CameraConfig
 from nanopilot.assist.closing import Closing, ClosingConfig, Growths
 from nanopilot.assist.forward import ForwardConfig, HeadwayConfig, HeadwayState
@@ -51,6 +53,7 @@ class Config:
     speed: SpeedConfig = field(default_factory=SpeedConfig)
     light: LightConfig = field(default_factory=LightConfig)
     standstill: StandstillConfig = field(default_factory=StandstillConfig)
+    blind_spot: BlindSpotConfig = field(default_factory=BlindSpotConfig)
     camera: CameraConfig = field(default_factory=CameraConfig)
 
 
@@ -66,6 +69,7 @@ class State:
     speed: SpeedState = SpeedState()
     light: Latch = Latch()
     standstill: StandstillState = StandstillState()
+    blind_spot: BlindSpotState = BlindSpotState()
     camera: Latch = Latch()
 
 
@@ -105,19 +109,21 @@ def step(
     lane_state, departures = lane.lane_departure(state.lane, world, car, vehicle, c.lane)
     vulnerable_state, people = vulnerable.vulnerable_collision(state.vulnerable, t, others, paths, car, vehicle, c.vulnerable)
     speed_state, over = roadside.over_speed(state.speed, t, percept, car, c.speed)
+    sign = roadside.speed_limit(speed_state, t, c.speed)
     light_state, red = roadside.red_light(state.light, t, percept, camera, car, c.light)
     standstill_state, chimes = standstill.has_left(state.standstill, t, lead, percept, car, c.standstill)
+    blind_state, beside = blind_spot_.blind_spot(state.blind_spot, world, percept, lane_state, vehicle, c.blind_spot)
     camera_state, blocked = camera_.blocked(state.camera, world, percept, c.camera)
     uncalibrated = camera_.not_calibrated(calibration)
-    warnings = (collision, people, *departures, red, gap, over, *chimes, blocked, uncalibrated)
+    warnings = (collision, people, *departures, *beside, red, gap, over, sign, *chimes, blocked, uncalibrated)
     state = State(growths, -1 if lead is None else lead.id, how, forward_state, headway_state, lane_state, vulnerable_state, speed_state,
-                  light_state, standstill_state, camera_state)  # fmt: skip
+                  light_state, standstill_state, blind_state, camera_state)  # fmt: skip
     return state, tuple(w for w in warnings if w is not None)
 
 
 def is_event(warning: Warning) -> bool:
     """Whether it belongs in a list of events: a shown headway and the calibration's progress are states, not events."""
-    return warning.level != WarningLevel.INFO or warning.kind in (WarningKind.LEAD_LEFT, WarningKind.GREEN_LIGHT)
+    return warning.level != WarningLevel.INFO or warning.kind == WarningKind.SPEED_LIMIT
 
 
 def begun(last: tuple[Warning, ...], now: tuple[Warning, ...]) -> tuple[Warning, ...]:

@@ -1,4 +1,4 @@
-"""The camera itself: covered, blinded, or not yet known well enough.
+"""The camera itself: covered, blinded, moved, or not yet known well enough.
 
 In: how long the world has been blind, the frame's Percept, the calibration. Out: a warning each.
 """
@@ -27,9 +27,12 @@ def blocked(state: Latch, world: World, percept: Percept | None, config: CameraC
 
 
 def not_calibrated(calibration: Calibration | None) -> Warning | None:
-    """The camera's pitch and yaw are not known well enough yet: distances may be wrong. None without an online calibration."""
+    """The camera's pitch and yaw are not, or no longer, known well enough: distances may be wrong. None without an online calibration."""
     c = calibration
     if c is None or c.valid:
         return None
+    if c.moved:
+        reason = f"the camera was moved: distances are wrong until it is found again, {100 * c.progress:.0f} %"
+        return Warning(c.t, WarningKind.CAMERA_MOVED, WarningLevel.MEDIUM, c.progress, 0.0, 1.0, "", reason)
     reason = f"camera {100 * c.progress:.0f} % calibrated: distances are less certain"
     return Warning(c.t, WarningKind.NOT_CALIBRATED, WarningLevel.INFO, c.progress, 0.0, 1.0, "", reason)

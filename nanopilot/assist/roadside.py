@@ -1,8 +1,9 @@
-"""Over-speed by a read speed-limit sign, and a red light ahead that we don't brake for.
+"""A speed-limit sign that was read, driving faster than it says, and a red light ahead that we don't brake for.
 
-In: a frame's signs and lights, the camera, own speed. Out: warnings; both are off while own speed is unknown. A limit holds from when
-it was read several times until another one is, its end is, or we have driven far. A light's distance comes from the height of its
-box, for a housing of three lamps; that is rough, and its std says so. Which lane it is for is not known: those near straight ahead count.
+In: a frame's signs and lights, the camera, own speed. Out: warnings; all but the sign's are off while own speed is unknown. A limit
+holds from when it was read several times until another one is, its end is, or we have driven far. A light's distance comes from the height
+of its box, for a housing of three lamps; that is rough, and its std says so. Which lane it is for is not known: those near straight
+ahead count.
 """
 
 from __future__ import annotations
@@ -31,11 +32,13 @@ class SpeedConfig:
     least_probability: float = 0.8  # of the reading
     confirm: float = 1.0  # s
     hold: float = 1.0  # s
+    told: float = 3.0  # s for which a new limit is told
 
 
 @dataclass(frozen=True)
 class SpeedState:
     limit: float = 0.0  # m/s, 0 none
+    since: float = float("-inf")  # when it began
     read: float = 0.0  # the limit being read, and
     times: tuple[float, ...] = ()  # when
     driven: float = 0.0  # m since the limit was read
@@ -59,7 +62,8 @@ def over_speed(
             times = (*(x for x in state.times if t - x < config.window), t) if sign.speed_limit == state.read else (t,)
             state = replace(state, read=sign.speed_limit, times=times)
             if len(times) >= config.reads:
-                state = replace(state, limit=sign.speed_limit, driven=0.0)
+                since = state.since if sign.speed_limit == state.limit else t
+                state = replace(state, limit=sign.speed_limit, since=since, driven=0.0)
     limit = state.limit + (config.release if state.latch.level else config.tolerance)
     over = known and state.limit > 0 and car.speed - car.speed_std > limit
     state = replace(state, latch=latched(state.latch, t, int(over), config.confirm, config.hold))
@@ -67,6 +71,14 @@ def over_speed(
         return state, None
     reason = f"{car.speed * KPH:.0f} km/h where {state.limit * KPH:.0f} is allowed"
     return state, Warning(t, WarningKind.OVER_SPEED, WarningLevel.MEDIUM, car.speed, car.speed_std, state.limit, "m/s", reason)
+
+
+def speed_limit(state: SpeedState, t: float, config: SpeedConfig) -> Warning | None:
+    """A limit that was read just now and is another than before; `state` as `over_speed` leaves it."""
+    if not state.limit or t - state.since > config.told:
+        return None
+    reason = f"sign: {state.limit * KPH:.0f} km/h"
+    return Warning(t, WarningKind.SPEED_LIMIT, WarningLevel.INFO, state.limit, 0.0, state.limit, "m/s", reason)
 
 
 @dataclass(frozen=True)

@@ -62,8 +62,8 @@ def has_left(
     warnings = []
     if state.lead_told >= 0 and t - state.lead_told <= config.told and lead is not None:
         moved = lead.x - state.lead_x
-        warnings.append(Warning(t, WarningKind.LEAD_LEFT, WarningLevel.INFO, moved, lead.position_std, config.left, "m",
+        warnings.append(Warning(t, WarningKind.LEAD_LEFT, WarningLevel.EARLY, moved, lead.position_std, config.left, "m",
                                 f"the car ahead has moved off by {moved:.0f} m", track_id=lead.id))  # fmt: skip
     if state.green_told >= 0 and t - state.green_told <= config.told:
-        warnings.append(Warning(t, WarningKind.GREEN_LIGHT, WarningLevel.INFO, state.green, 0.0, config.green, "s", "the light is green"))
+        warnings.append(Warning(t, WarningKind.GREEN_LIGHT, WarningLevel.EARLY, state.green, 0.0, config.green, "s", "the light is green"))
     return state, tuple(warnings)

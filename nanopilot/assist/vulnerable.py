@@ -32,6 +32,8 @@ class VulnerableConfig:
     least_speed: float = 10 / 3.6  # m/s, slowest of Euro NCAP's pedestrian tests
     highest_speed: float = 80 / 3.6  # m/s, fastest of them
     sure: float = 2.0  # standard deviations, guess
+    fastest: float = 3.5  # m/s on foot, guess (Euro NCAP's runner: 2.2): faster, and more than
+    towards: float = 1.0  # m/s of it towards us, guess: two of a crowd taken for one; away or across it may be an unrecognised cyclist
     position_doubt: float = 1.0  # m, guess: a track less certain is not warned of
     confirm: float = 0.1  # s, guess
     hold: float = 0.6  # s, guess
@@ -53,6 +55,8 @@ def vulnerable_collision(
     if not known or config.least_speed <= car.speed <= config.highest_speed:
         for track, how in others:
             if how.rate <= config.sure * how.rate_std or track.position_std > config.position_doubt:
+                continue
+            if track.kind == Kind.PERSON and track.vx < -config.towards and hypot(track.vx, track.vy) > config.fastest:
                 continue
             if not all(_meets(track, how, path, vehicle, config) for path in paths):
                 continue

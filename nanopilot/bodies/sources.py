@@ -1,23 +1,26 @@
 """Where recorded and live pictures come from: video file, folder of frames, webcam, network stream, recorded log.
 
-In: what the user named. Out: an iterator of (t, RGB picture, CarState or None), t in seconds from the first picture by the source's own
-clock: a video's timestamps (variable frame rate as it is), a live camera's arrival time. Pictures stand upright (rotation metadata is
+In: what the user named. Out: Pictures: t, RGB, and what a log knows besides; t in seconds from the first one by the source's
+own clock: a video's timestamps (variable frame rate as it is), a live camera's arrival time. Pictures stand upright (rotation metadata is
 applied). What can't be watched raises SourceError in words for people; a source that breaks later ends with SourceBroken, and
-what came before was good. A live source gives its newest picture and skips what nobody had time for.
+what came before was good. A live source gives its newest picture and skips what nobody had time for; a video file behind a URL is a file.
 """
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import av
 import cv2
 import numpy as np
 
+from nanopilot.geometry import looks_aside
 from nanopilot.log import LogError, steps
 from nanopilot.messages import CameraModel, CarState, Frame
 
@@ -44,6 +47,8 @@ class Picture(NamedTuple):
     image: Array  # (H, W, 3) uint8 RGB
     car: CarState | None = None  # where the source knows it
     camera: CameraModel | None = None
+    sides: tuple[Frame, ...] = ()  # of cameras that look aside
+    side_cameras: tuple[CameraModel, ...] = ()  # all of them, whether they gave a picture now or not
 
 
 def is_live(source: str) -> bool:
@@ -56,7 +61,7 @@ def pictures(source: str, hz: float | None = None) -> Iterator[Picture]:
     if source.isdigit():
         return _same_size(_newest(lambda: _webcam(int(source))), f"camera {source}")
     if "://" in source:
-        return _same_size(_newest(lambda: _reconnecting(source)), source)
+        return _same_size(_video(source, hz) if _lasts(source) else _newest(lambda: _reconnecting(source)), source)
     path = Path(source)
     if not path.exists():
         raise SourceError(f"no such file or folder: {source}")
@@ -79,9 +84,20 @@ def length(source: str) -> float | None:
         return None
 
 
-def _video(path: Path, hz: float | None) -> Iterator[Picture]:
+def _lasts(url: str) -> bool:
+    """Whether a web server gives a whole file there, which has a length and waits for us, and no stream."""
+    if not url.startswith(("http://", "https://")):
+        return False
     try:
-        container = av.open(str(path))
+        with av.open(url, timeout=TIMEOUT) as container:
+            return bool(container.duration)
+    except (av.FFmpegError, OSError):
+        return False
+
+
+def _video(path: Path | str, hz: float | None) -> Iterator[Picture]:
+    try:
+        container = av.open(str(path), timeout=GIVE_UP)
     except (av.FFmpegError, OSError) as error:
         raise SourceError(f"{path} is no video that FFmpeg can read: {error.strerror}") from error
     with container:
@@ -92,8 +108,9 @@ def _video(path: Path, hz: float | None) -> Iterator[Picture]:
         rate = stream.guessed_rate or stream.average_rate  # the average of a bare codec stream is FFmpeg's default, 25
         start: float | None = None
         last, count = -1.0, 0
+        damaged: list[float] = []
         try:
-            for frame in container.decode(stream):
+            for frame in _frames(container, stream, damaged):
                 if hz is not None:
                     at = count / hz
                 elif frame.time is not None:
@@ -112,10 +129,23 @@ def _video(path: Path, hz: float | None) -> Iterator[Picture]:
                 raise SourceError(f"{path}: no picture can be decoded: {error.strerror}") from error
             raise SourceBroken(f"{path} breaks off after {last:.2f} s: {error.strerror}") from error
         if count == 0:
-            raise SourceError(f"{path} holds no pictures")
+            raise SourceError(f"{path} holds no pictures" + (" that can be decoded" if damaged else ""))
         told = container.duration / av.time_base if container.duration else last
         if told - last > max(1.0, 0.02 * told):
             raise SourceBroken(f"{path} says it lasts {told:.1f} s, but its pictures end after {last:.2f} s: it was cut off")
+        if damaged:
+            raise SourceBroken(f"{path} is damaged: {len(damaged)} packets were passed over, the first at {damaged[0]:.2f} s")
+
+
+def _frames(container: Any, stream: Any, damaged: list[float]) -> Iterator[Any]:
+    """The stream's frames; a packet that can't be decoded (a bad sector of a memory card) costs what builds on it, and its time is kept."""
+    for packet in container.demux(stream):
+        try:
+            frames = packet.decode()
+        except av.error.InvalidDataError:
+            damaged.append(float((packet.pts or 0) * packet.time_base))
+            continue
+        yield from frames
 
 
 def upright(image: Array, rotation: int) -> Array:
@@ -124,7 +154,7 @@ def upright(image: Array, rotation: int) -> Array:
 
 
 def _folder(path: Path, hz: float) -> Iterator[Picture]:
-    files = sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURES)
+    files = sorted((p for p in path.iterdir() if p.suffix.lower() in PICTURES), key=_counted)
     if not files:
         raise SourceError(f"{path} holds no pictures ({', '.join(PICTURES)})")
     for k, file in enumerate(files):
@@ -135,15 +165,23 @@ def _folder(path: Path, hz: float) -> Iterator[Picture]:
         yield Picture(k / hz, np.ascontiguousarray(image[..., ::-1]))
 
 
+def _counted(path: Path) -> list[tuple[int, str]]:
+    """The order people count in: 2.jpg before 10.jpg."""
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", path.name)]
+
+
 def _log(path: Path) -> Iterator[Picture]:
     start: float | None = None
     for step in steps(path):
-        topic = next((k for k, v in step.items() if isinstance(v, Frame)), None)
-        if topic is None:
+        aside = {v.name: v for v in step.values() if isinstance(v, CameraModel) and looks_aside(v)}
+        frames = [v for v in step.values() if isinstance(v, Frame)]
+        frame = next((f for f in frames if f.camera not in aside), None)
+        if frame is None:
             continue
-        frame = step[topic]
         start = frame.t if start is None else start
-        yield Picture(frame.t - start, frame.image, step.get("/car"), step.get(f"{topic}/model"))
+        sides = tuple(replace(f, t=frame.t - start) for f in frames if f.camera in aside)
+        camera = step.get(f"/camera/{frame.camera}/model")
+        yield Picture(frame.t - start, frame.image, step.get("/car"), camera, sides, tuple(aside.values()))
     if start is None:
         raise LogError(f"the log {path} has no camera pictures")
 

@@ -1,8 +1,8 @@
 """Watching: the arrow without the car. observe -> perception | own motion -> world -> assist, once per picture.
 
-In: a body that only watches. Out: a record of every message of each step. Own motion comes from the body where it knows it, else from
-the pictures; the camera's mounting is found on the way. Odometry runs beside the network, in a thread of its own. A stage that raises
-costs its step only; the fault's text stays in the record. It keeps no log and draws nothing: run.py does.
+In: a body that only watches. Out: a record of every message of each step. Speed and yaw rate come from the body, each where it knows it,
+else from the pictures; the camera's mounting is found on the way. Odometry runs beside the network, in a thread of its own. A stage that
+raises costs its step only; the fault's text stays in the record. It keeps no log and draws nothing: run.py does.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from nanopilot import assist, world
+from nanopilot.bodies.speeds import UNKNOWN_YAW_RATE_STD
 from nanopilot.geometry import MODEL_FOCAL
 from nanopilot.messages import (
     Body,
@@ -34,6 +35,7 @@ from nanopilot.messages import (
     speed_known,
 )
 from nanopilot.perception import Network
+from nanopilot.perception.around import Around
 from nanopilot.perception.runtime import canonical
 from nanopilot.perception.view import in_picture, scaled
 from nanopilot.watch.blur import hidden
@@ -73,12 +75,19 @@ class Record:
 
 
 class Watcher:
-    """Watches a body. `perceive` may be replaced by any function of the same shape, `undistort` makes a pinhole's picture."""
+    """Watches a body. `perceive` may be replaced by any function of the same shape, `undistort` makes a pinhole's picture, `told` names
+    where the body has its own speed from."""
 
     def __init__(
-        self, body: Body, config: WatchConfig = WatchConfig(), undistort: Callable[[Array], Array] | None = None, perceive=None
+        self,
+        body: Body,
+        config: WatchConfig = WatchConfig(),
+        undistort: Callable[[Array], Array] | None = None,
+        perceive=None,
+        told: str = "log",
     ) -> None:
-        self.body, self.config, self.undistort = body, config, undistort
+        self.body, self.config, self.undistort, self.speed_source = body, config, undistort, told
+        self.beside = Around(body.cameras)
         self.perceive = perceive or Network(config.weights).perceive
         self.stopped = ""
 
@@ -100,24 +109,28 @@ class Watcher:
                 start, t = perf_counter(), observation.t
                 if self.undistort is not None:
                     frame = observation.frames[0]
-                    observation = replace(observation, frames=(replace(frame, image=self.undistort(frame.image)),))
+                    observation = replace(observation, frames=(replace(frame, image=self.undistort(frame.image)), *observation.frames[1:]))
                 told = observation.car
                 pitch_std = calibration.pitch_std if calibration else 0.0
                 future = None
-                if c.refine or not speed_known(told):
+                turning_told = told.yaw_rate_std < UNKNOWN_YAW_RATE_STD
+                if c.refine or not speed_known(told) or not turning_told:
                     future = beside.submit(odometry.step, moving, observation.frames[0], camera, pitch_std, c.odometry)
                 percept = now = None
                 fault, shown = "", scaled(camera, c.width)
                 try:
                     path = world.expected(seen, replace(observation, car=replace(car or told, t=t)), c.world)
-                    percept = self.perceive(observation.frames[0], camera, None, path)
+                    percept = self.beside(self.perceive(observation.frames[0], camera, None, path), observation.frames, self.perceive)
                 except Exception as error:  # a picture that can't be understood costs this step, not the watch
                     fault = f"{type(error).__name__}: {error}"
                 perceived = perf_counter()
-                motion, direction = OwnMotion(t, told.speed, told.speed_std, told.yaw_rate, told.yaw_rate_std, "told"), None
+                motion, direction = OwnMotion(t, told.speed, told.speed_std, told.yaw_rate, told.yaw_rate_std, self.speed_source), None
                 if future is not None:
                     moving, from_video, direction = future.result()
-                    motion = from_video if not speed_known(told) else motion
+                    if not speed_known(told):
+                        motion = from_video
+                    elif not turning_told:
+                        motion = replace(motion, yaw_rate=from_video.yaw_rate, yaw_rate_std=from_video.yaw_rate_std)
                 moved = perf_counter()
                 before, car = car, _car(motion, told)
                 seen = _rebased(seen, before, car)
@@ -130,7 +143,7 @@ class Watcher:
                     warned, active = assist.step(warned, now, percept, car, shown, vehicle, c.assist, calibration)
                 except Exception as error:
                     fault, active = fault or f"{type(error).__name__}: {error}", ()
-                warnings = Warnings(t, active, assist.begun(last, active), tuple(assist.off(car)))
+                warnings = Warnings(t, active, assist.begun(last, active), tuple(assist.off(car)), warned.speed.limit)
                 last = active
                 image = observation.frames[0].image
                 if shown.width < camera.width:

@@ -42,7 +42,6 @@ class About:
     wall: float  # s it took
     camera: CameraModel
     calibration: Calibration | None
-    speed_source: str
 
 
 def write_report(path: Path, about: About, totals: Totals, series: Series, events: list[Event], shots: Path) -> None:
@@ -71,7 +70,7 @@ def write_report(path: Path, about: About, totals: Totals, series: Series, event
 
 
 def _summary(about: About, totals: Totals) -> str:
-    known = totals.speed_known / totals.seconds if totals.seconds else 0.0
+    unknown = totals.seconds - sum(totals.speed_known.values())
     c, rows = about.camera, []
     rows.append(
         ("Watched", f"{totals.seconds:.1f} s, {totals.pictures} pictures at {totals.pictures / max(about.wall, 1e-9):.1f} a second")
@@ -79,14 +78,16 @@ def _summary(about: About, totals: Totals) -> str:
     rows.append(("Ended", about.stopped))
     rows.append(("Usable pictures", f"{100 * totals.usable / totals.seconds:.0f} % of the time" if totals.seconds else "-"))
     distance = f"{totals.metres / 1000:.2f} ± {totals.metres_std / 1000:.2f} km" if totals.speed_known else "unknown"
-    rows.append(("Distance", f"{distance}; speed from {about.speed_source}, known {100 * known:.0f} % of the time"))
-    if known < 1:
+    told = [f"from {source} {100 * s / max(totals.seconds, 1e-9):.0f} % of the time" for source, s in totals.speed_known.items()]
+    rows.append(("Distance", f"{distance}; own speed known {', '.join(told) or 'never'}"))
+    if unknown > 1e-6 or not told:
         names = ", ".join(k.replace("_", " ") for k in SPEED_GATED)
-        rows.append(("Off", f"{totals.seconds - totals.speed_known:.1f} s without own speed, for which these can't be given: {names}"))
+        rows.append(("Off", f"{unknown:.1f} s without own speed, for which these can't be given: {names}"))
     rows.append(("Camera", f"{about.lens}; {c.width}x{c.height} as kept, focal length {c.fx:.0f} px, {c.z:.2f} m above the road"))
     if about.calibration is not None:
         k = about.calibration
         state = "relied on" if k.valid else f"{100 * k.progress:.0f} % of the way"
+        state += f", moved {k.moved} times" if k.moved else ""
         rows.append(("Mounting", f"pitch {degrees(k.pitch):.2f} ± {degrees(k.pitch_std):.2f}°, yaw {degrees(k.yaw):.2f} ± "
                      f"{degrees(k.yaw_std):.2f}°, {state}"))  # fmt: skip
     if sum(totals.headway):
@@ -120,7 +121,8 @@ def _x(t: float, end: float) -> float:
 
 def _time_axis(end: float, y: float) -> str:
     step = next((s for s in (1, 2, 5, 10, 30, 60, 300, 600, 1800, 3600) if end / s <= 10), 7200)
-    return "".join(f'<text x="{_x(k * step, end):.1f}" y="{y}">{k * step} s</text>' for k in range(int(end // step) + 1))
+    ticks = [(k * step, _x(k * step, end)) for k in range(int(end // step) + 1)]
+    return "".join(f'<text x="{x:.1f}" y="{y}" text-anchor="{"end" if x > WIDTH - MARGIN else "start"}">{t} s</text>' for t, x in ticks)
 
 
 def _timeline(events: list[Event], end: float) -> str:

@@ -26,7 +26,8 @@ from nanopilot import __version__, draw
 from nanopilot.bodies import lens as lenses
 from nanopilot.bodies import sources
 from nanopilot.bodies.lens import LensConfig
-from nanopilot.bodies.recording import Recording, read_speeds
+from nanopilot.bodies.recording import Recording
+from nanopilot.bodies.speeds import read_speeds
 from nanopilot.log import Log, Step
 from nanopilot.messages import CameraModel, speed_known
 from nanopilot.video import Film
@@ -50,7 +51,8 @@ class RunConfig:
     source: str
     out: Path = Path("out")
     lens: LensConfig = field(default_factory=LensConfig)
-    speed_csv: Path | None = None
+    speed: Path | None = None  # a file of own speeds, as bodies.speeds reads it, and
+    speed_later: float = 0.0  # s of the video at which it begins
     hz: float | None = None
     seconds: float | None = None
     log: bool = True
@@ -70,7 +72,7 @@ def run(config: RunConfig, perceive=None, console: Console | None = None, begin:
         raise ValueError(f"seconds must be more than 0, not {config.seconds:g}")
     if config.hz is not None and not 1 <= config.hz <= 240:
         raise ValueError(f"hz must be from 1 to 240, not {config.hz:g}")
-    speeds = None if config.speed_csv is None else read_speeds(config.speed_csv)
+    speeds = None if config.speed is None else read_speeds(config.speed, config.speed_later)
     found: list[lenses.Lens] = []
 
     def camera(width: int, height: int):
@@ -83,10 +85,9 @@ def run(config: RunConfig, perceive=None, console: Console | None = None, begin:
     watch_config = replace(
         config.watch, refine=config.refine, blur=config.blur, odometry=replace(config.watch.odometry, height_std=height_std)
     )
-    watcher = Watcher(body, watch_config, lens.undistorter(), perceive)
-    name = _name(config.source)
+    watcher = Watcher(body, watch_config, lens.undistorter(), perceive, body.speed_source)
     config.out.mkdir(parents=True, exist_ok=True)
-    stem = config.out / name
+    stem = config.out / _name(config.source, config.out)
     interrupted, wall = False, perf_counter()
     series, totals = Series(COLUMNS), Totals()
     with ExitStack() as stack:
@@ -96,6 +97,8 @@ def run(config: RunConfig, perceive=None, console: Console | None = None, begin:
         events = EventBook(Path(f"{stem}.events.jsonl"))
         stack.callback(events.close)
         shots = Path(f"{stem}.events")
+        for old in shots.glob("*.jpg"):  # of an earlier watch, perhaps without --blur
+            old.unlink()
         about = {"version": __version__, "source": config.source, "command": " ".join(sys.argv[1:]), "camera": lens.source}
         log = stack.enter_context(Log(f"{stem}.mcap", about)) if config.log else None
         film = stack.enter_context(Film(Path(f"{stem}.mp4"), PRESET)) if config.video else None
@@ -124,8 +127,7 @@ def run(config: RunConfig, perceive=None, console: Console | None = None, begin:
     wall = perf_counter() - wall
     stopped = body.broken or watcher.stopped
     calibration = record.calibration if record is not None else None
-    what = About(config.source, lens.source, stopped, wall, record.camera if record else body.cameras[0], calibration,
-                 record.motion.source if record else "none")  # fmt: skip
+    what = About(config.source, lens.source, stopped, wall, record.camera if record else body.cameras[0], calibration)
     write_report(Path(f"{stem}.html"), what, totals, series, events.all, shots)
     _summary(console, what, totals, events, stem, config)
     if interrupted:
@@ -144,7 +146,7 @@ def _account(record: Record, series: Series, totals: Totals, events: EventBook) 
     series.add(t, motion.speed if known else nan, motion.speed_std if known else nan, nan if headway is None else headway,
                how.ttc if how is not None and how.ttc < 10 else nan, *edges)  # fmt: skip
     share = motion.speed_std / motion.speed if motion.speed > 1 else 0.0
-    totals.step(t, motion.speed if known else None, share, headway, usable, record.fault)
+    totals.step(t, motion.speed if known else None, share, motion.source, headway, usable, record.fault)
     return events.step(record.warnings, motion, known)
 
 
@@ -244,11 +246,14 @@ class _ProgressLine:
             self.console.print(told)
 
 
-def _name(source: str) -> str:
-    """What the files are called."""
+def _name(source: str, out: Path) -> str:
+    """What the files are called: after the source, and never so that one of them is the source."""
     if "://" in source:
         return "stream"
-    return f"camera{source}" if source.isdigit() else (Path(source).resolve().stem or "watch")
+    if source.isdigit():
+        return f"camera{source}"
+    path = Path(source).resolve()
+    return (path.stem or "watch") + ("-watched" if path.parent == out.resolve() else "")
 
 
 def _summary(console: Console, about: About, totals: Totals, events: EventBook, stem: Path, config: RunConfig) -> None:

@@ -39,7 +39,7 @@ class Totals:
 
     pictures: int = 0
     seconds: float = 0.0
-    speed_known: float = 0.0
+    speed_known: dict[str, float] = field(default_factory=dict)  # by who told it
     metres: float = 0.0
     metres_std: float = 0.0
     usable: float = 0.0
@@ -47,7 +47,7 @@ class Totals:
     faults: dict[str, int] = field(default_factory=dict)
     last: float | None = None
 
-    def step(self, t: float, speed: float | None, share: float, headway: float | None, usable: bool, fault: str) -> None:
+    def step(self, t: float, speed: float | None, share: float, source: str, headway: float | None, usable: bool, fault: str) -> None:
         """One picture; `share` is the speed's relative std, which is an error of scale and hence adds up."""
         dt = 0.0 if self.last is None else min(t - self.last, 1.0)
         self.last = t
@@ -55,7 +55,7 @@ class Totals:
         self.seconds += dt
         self.usable += dt * usable
         if speed is not None:
-            self.speed_known += dt
+            self.speed_known[source] = self.speed_known.get(source, 0.0) + dt
             self.metres += speed * dt
             self.metres_std += speed * dt * share
         if headway is not None:

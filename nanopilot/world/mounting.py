@@ -3,7 +3,8 @@
 In: the camera as assumed, a frame's lane lines on the road (lifted by that assumption), and the direction of travel that
 odometry saw. Out: Calibration. Lines that are parallel on the road meet in the picture where the road goes (the vanishing point), and
 the direction of travel is where the car goes; on straight roads both should be straight ahead and level. A Kalman filter weighs them.
-A camera that was moved is noticed when measurements disagree for long: it begins anew. Height, roll and lens are not found.
+A camera that was moved is noticed when measurements disagree for long, wildly or all to one side: it begins anew. Height, roll and lens
+are not found.
 Source: Caprile & Torre 1990 (vanishing points); openpilot's calibrationd for the idea of progress and of a check.
 """
 
@@ -39,7 +40,9 @@ class MountingConfig:
     least_speed: float = 3.0  # m/s, where known
     largest: float = radians(15)  # of an angle
     gate: float = 4.0  # standard deviations
-    patience: float = 5.0  # s of contradiction until it begins anew
+    patience: float = 5.0  # s of contradiction until it begins anew, or
+    drift: float = radians(1.3)  # by which measurements lie to one side of what was known, on average over
+    slow: float = 4.0  # s; braking and noise are less
     apply: float = radians(0.15)  # the camera is turned when off by so much,
     every: float = 1.0  # s, and at most so often
 
@@ -52,8 +55,9 @@ class MountingState:
     pitch_var: float
     t: float = 0.0
     contradicted: float = 0.0  # s
+    drift: tuple[float, float] = (0.0, 0.0)  # yaw, pitch: mean of what measurements said otherwise of late
     applied: float = float("-inf")  # when the camera was last turned
-    restarts: int = 0
+    moved: int = 0  # times that it was known and then contradicted
 
 
 def initial(camera: CameraModel, config: MountingConfig) -> MountingState:
@@ -81,15 +85,19 @@ def step(
         point = vanishing_point(lanes, camera, config)
         if point is not None:
             state = _weighed(state, camera.yaw + atan(point[0]), camera.pitch - atan(point[1]), config.lines_std, dt, config)
-    if state.contradicted > config.patience:
-        state = replace(state, yaw_var=config.prior**2, pitch_var=config.prior**2, contradicted=0.0, restarts=state.restarts + 1)
+    known = told(state, config).valid
+    if not known:
+        state = replace(state, drift=(0.0, 0.0))
+    if state.contradicted > config.patience or hypot(*state.drift) > config.drift:
+        state = replace(state, yaw_var=config.prior**2, pitch_var=config.prior**2, contradicted=0.0, moved=state.moved + known)
     return state, told(state, config)
 
 
 def told(state: MountingState, config: MountingConfig) -> Calibration:
     """The message."""
     progress = min(config.pitch_goal**2 / state.pitch_var, config.yaw_goal**2 / state.yaw_var, 1.0)
-    return Calibration(state.t, state.yaw, state.pitch, sqrt(state.yaw_var), sqrt(state.pitch_var), progress, progress >= 1.0)
+    stds = sqrt(state.yaw_var), sqrt(state.pitch_var)
+    return Calibration(state.t, state.yaw, state.pitch, *stds, progress, progress >= 1.0, state.moved)
 
 
 def turned(state: MountingState, camera: CameraModel, config: MountingConfig) -> tuple[MountingState, CameraModel]:
@@ -126,6 +134,7 @@ def _weighed(state: MountingState, yaw: float, pitch: float, std: float, dt: flo
     if far > config.gate**2:
         return replace(state, contradicted=state.contradicted + dt)
     r = std**2 / (1 - exp(-dt / config.memory))
+    share = 1 - exp(-dt / config.slow)
     gain_yaw, gain_pitch = state.yaw_var / (state.yaw_var + r), state.pitch_var / (state.pitch_var + r)
     return replace(
         state,
@@ -134,4 +143,8 @@ def _weighed(state: MountingState, yaw: float, pitch: float, std: float, dt: flo
         yaw_var=(1 - gain_yaw) * state.yaw_var,
         pitch_var=(1 - gain_pitch) * state.pitch_var,
         contradicted=max(0.0, state.contradicted - dt),
+        drift=(
+            state.drift[0] + share * (yaw - state.yaw - state.drift[0]),
+            state.drift[1] + share * (pitch - state.pitch - state.drift[1]),
+        ),
     )

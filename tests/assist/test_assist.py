@@ -18,6 +18,7 @@ from nanopilot.messages import (
     Kind,
     Light,
     Percept,
+    SideView,
     Track,
     TrafficLight,
     TrafficSign,
@@ -192,6 +193,13 @@ def test_a_crossing_pedestrian_is_warned_of_when_he_will_be_in_the_way_only():
         assert not play(3.2, speed, crossing(y0, vy))
 
 
+@pytest.mark.parametrize("pace, warned", [(2.2, True), (4.5, False)])
+def test_nobody_on_foot_comes_faster_than_a_runner(pace, warned):
+    v = pace / 2**0.5  # towards us and into our way, where he is after 1.9 s
+    events = play(1.9, 8.0, lambda t: world(t, 8.0, track(6 + (8 + v) * (1.9 - t), v * (1.9 - t), vx=-v, vy=-v, kind=Kind.PERSON)))
+    assert (first(events, WarningKind.PEDESTRIAN_COLLISION)[1] is not None) == warned
+
+
 def test_a_cyclist_along_is_warned_of_as_a_cyclist():
     events = play(4, 14.0, lambda t: world(t, 14.0, track(50 - 10 * t, vx=4.0, kind=Kind.CYCLIST)))
     assert first(events, WarningKind.CYCLIST_COLLISION)[1] is not None
@@ -206,9 +214,11 @@ def test_over_speed_needs_a_limit_read_more_than_once_and_ends_with_it():
 
     assert not play(4, 17.0, lambda t: world(t, 17.0), percept(2))
     events = play(8, 17.0, lambda t: world(t, 17.0), percept(3))
-    times = [t for t, _ in events]
+    times = [t for t, w in events if w.kind == WarningKind.OVER_SPEED]
     assert min(times) == pytest.approx(1.6, abs=0.1) and max(times) < 5.1
-    assert not play(4, 15.0, lambda t: world(t, 15.0), percept(3))
+    events = play(8, 0.0, lambda t: world(t, 0.0), percept(40), std=UNKNOWN_SPEED_STD)
+    assert {w.kind for _, w in events} == {WarningKind.SPEED_LIMIT}  # needs no own speed, and
+    assert max(t for t, _ in events) < 4.0  # is told once though it is read on
 
 
 def test_a_red_light_is_warned_of_when_it_needs_hard_braking():
@@ -244,6 +254,36 @@ def test_an_uncalibrated_camera_is_told_until_it_is_valid():
     c = Calibration(0.0, 0.0, 0.0, 0.02, 0.02, 0.4, False)
     assert {w.kind for _, w in play(0.5, 10.0, lambda t: world(t, 10.0), calibration=c)} == {WarningKind.NOT_CALIBRATED}
     assert not play(0.5, 10.0, lambda t: world(t, 10.0), calibration=replace(c, valid=True))
+
+
+def test_a_camera_that_was_moved_is_an_event_until_it_is_found_again():
+    c = Calibration(0.0, 0.0, 0.0, 0.02, 0.02, 0.4, False, moved=1)
+    moved = [w for _, w in play(0.5, 10.0, lambda t: world(t, 10.0), calibration=c)]
+    assert {w.kind for w in moved} == {WarningKind.CAMERA_MOVED} and all(assist.is_event(w) for w in moved)
+    assert not play(0.5, 10.0, lambda t: world(t, 10.0), calibration=replace(c, valid=True))
+
+
+@pytest.mark.parametrize("side", [-1, 1])
+def test_who_is_in_the_blind_spot_is_told_and_warned_of_once_we_drift_there(side):
+    def scene(t: float, x: float = -1.0) -> World:
+        drift = max(0.0, t - 4) * 0.5  # m towards him
+        return world(t, 20.0, track(x, -side * 3.3, vx=20.0), shift=side * drift)
+
+    def looks(t: float, yaw: float = -side * 1.4) -> Percept:
+        return seen(t, sides=(SideView("side", yaw, DT, ()),))
+
+    def told(events) -> list[tuple[float, WarningLevel]]:
+        return [(t, w.level) for t, w in events if w.kind == WarningKind.BLIND_SPOT and w.side == side]
+
+    events = told(play(5.5, 20.0, scene, looks))
+    assert events[0] == (pytest.approx(0.2, abs=0.1), WarningLevel.INFO)
+    inside = 1.75 - 0.9 - 0.075  # m from the wheel to the line, which is 1.5 s away when we drift so far
+    urgent = next(t for t, level in events if level == WarningLevel.MEDIUM)
+    assert urgent == pytest.approx(4 + (inside - 0.75) / 0.5 + 0.3, abs=0.35)
+    assert not told(play(3, 20.0, scene))  # no camera looks there
+    assert not told(play(3, 20.0, scene, lambda t: looks(t, side * 1.4)))  # it looks to the other side
+    for x in (-0.9 - 3 - 2.4, 1.6 + 2.4):  # behind and before the zone
+        assert not told(play(3, 20.0, lambda t, x=x: scene(t, x), looks))
 
 
 def test_a_latch_rises_after_confirmation_and_falls_after_hold():

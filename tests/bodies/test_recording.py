@@ -1,7 +1,11 @@
 """Sources: their own times, upright pictures, and one clear line for each thing that can be wrong."""
 
 import struct
+import threading
+from dataclasses import replace
 from fractions import Fraction
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import av
 import cv2
@@ -9,8 +13,9 @@ import numpy as np
 import pytest
 
 from nanopilot.bodies import sources
-from nanopilot.bodies.recording import Recording, read_speeds
+from nanopilot.bodies.recording import Recording
 from nanopilot.bodies.sources import SourceBroken, SourceError, pictures
+from nanopilot.bodies.speeds import read_speeds
 from nanopilot.log import Log, Step
 from nanopilot.messages import BodyStopped, CameraModel, CarState, Frame, Observation, speed_known
 
@@ -25,9 +30,9 @@ def image(k: int, width: int = 96, height: int = 64) -> np.ndarray:
     return picture
 
 
-def write_video(path, times, size=(96, 64), **container_options):
+def write_video(path, times, size=(96, 64), codec="mpeg4", **container_options):
     with av.open(str(path), "w", **container_options) as out:
-        stream = out.add_stream("mpeg4", rate=25)
+        stream = out.add_stream(codec, rate=25)
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
         stream.codec_context.time_base = Fraction(1, 1000)
         for k, t in enumerate(times):
@@ -190,6 +195,32 @@ def test_a_log_is_watched_with_its_own_camera_and_speed(tmp_path):
     assert body.broken == ""
 
 
+def test_a_log_is_watched_with_its_side_cameras_where_they_looked(tmp_path):
+    side = replace(camera(96, 64), name="left", yaw=1.4)
+    with Log(tmp_path / "l.mcap") as log:
+        for c in (side, camera(96, 64)):
+            log.write(f"/camera/{c.name}/model", c, 0.0)
+        for k in range(3):
+            frames = [Frame(5 + k / 10, "left", image(9))] * (k == 1) + [Frame(5 + k / 10, "front", image(k))]
+            log.write_step(Observation(frames[0].t, tuple(frames), CarState(frames[0].t, 7.0, 0.0, 0.1, 0.0)), Step(frames[0].t, {}))
+    body = Recording(str(tmp_path / "l.mcap"), lambda w, h: pytest.fail("the log has a camera"))
+    assert [c.name for c in body.cameras] == ["front", "left"]
+    told = [[(f.camera, f.t) for f in body.observe().frames] for _ in range(3)]
+    assert told == [[("front", 0.0)], [("front", pytest.approx(0.1)), ("left", pytest.approx(0.1))], [("front", pytest.approx(0.2))]]
+
+
+def test_a_video_file_behind_a_url_is_watched_as_a_file_and_ends(tmp_path):
+    times = np.arange(50) * 0.04
+    write_video(tmp_path / "v.mp4", times)
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    handler.log_message = lambda *_: None
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        got = [p.t for p in pictures(f"http://127.0.0.1:{server.server_port}/v.mp4")]
+        server.shutdown()
+    assert got == pytest.approx(times)
+
+
 def test_own_speed_from_a_table_is_interpolated_and_unknown_outside(tmp_path):
     table = tmp_path / "speed.csv"
     table.write_text("t, speed, yaw_rate\n0.05, 10, 0.0\n0.25, 12, 0.2\n")
@@ -198,6 +229,26 @@ def test_own_speed_from_a_table_is_interpolated_and_unknown_outside(tmp_path):
     cars = [body.observe().car for _ in range(5)]
     assert cars[1].speed == pytest.approx(10.5) and cars[2].yaw_rate == pytest.approx(0.15)
     assert [speed_known(c) for c in cars] == [False, True, True, False, False]
+
+
+def test_a_damaged_place_in_a_video_is_passed_over_and_told(tmp_path):
+    path = write_video(tmp_path / "v.mp4", np.arange(100) * 0.04, (192, 128), "libx264")
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 3
+    data[middle : middle + len(data) // 12] = np.random.default_rng(0).integers(0, 255, len(data) // 12, np.uint8).tobytes()
+    path.write_bytes(data)
+    seen = []
+    with pytest.raises(SourceBroken, match=r"damaged: \d+ packets were passed over, the first at \d"):
+        for p in pictures(str(path)):
+            seen.append(p.t)
+    assert seen[-1] == pytest.approx(3.96) and 50 < len(seen) < 100
+
+
+def test_pictures_of_a_folder_come_in_the_order_people_count(tmp_path):
+    for k in (10, 9, 2, 1):
+        cv2.imwrite(str(tmp_path / f"frame{k}.png"), image(k))
+    got = [int((p.image[0, :, 2] == 200).sum()) for p in pictures(str(tmp_path))]
+    assert got == [4 + 4 * k for k in (1, 2, 9, 10)]
 
 
 @pytest.mark.parametrize("text", ["", "time,v\n1,2\n", "t,speed\n1,x\n", "t,speed\n2,1\n1,1\n", "t,speed\n1,nan\n", "t,speed\n1\n"])

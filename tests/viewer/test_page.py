@@ -4,13 +4,29 @@ import re
 import shutil
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 import viewer_logs
 
-from nanopilot.log import Log
-from nanopilot.messages import CarState, Frame, Message, SceneClass
+from nanopilot.log import Log, Step
+from nanopilot.messages import (
+    CarState,
+    Frame,
+    Kind,
+    Message,
+    Observation,
+    OwnMotion,
+    SceneClass,
+    Track,
+    Turn,
+    Warning,
+    WarningKind,
+    WarningLevel,
+    Warnings,
+    World,
+)
 from nanopilot.viewer import follow
 from nanopilot.viewer.index import Index
 from nanopilot.viewer.server import Server
@@ -204,6 +220,29 @@ def test_a_log_that_holds_little_shows_what_it_holds(tmp_path, open_page, reques
     expect(shown["clip"].locator("#behaviour")).to_have_text("finding the camera, 40 %")
     expect(shown["bus"].locator("#speed")).to_have_text("36")
     expect(shown["bus"].locator("#camera")).to_have_attribute("aria-label", "No picture at this moment")
+
+
+def test_a_watch_shows_who_is_warned_of_and_the_limit_that_was_read(tmp_path, open_page, request):
+    far = Track(3, Kind.VEHICLE, 60.0, 0.0, 0.0, 20.0, 0.0, 0.0, 0.0, 0.3, 0.3, 4.5, 1.8, 3.0, 0.0, 0.9)  # beyond the path that is seen
+    near = replace(far, id=4, x=-1.0, y=3.0)
+    lane = (viewer_logs.curve(0), viewer_logs.curve(1.75), viewer_logs.curve(-1.75), 3.5, 0.1, 0.1)
+    with Log(tmp_path / "watch.mcap") as out:
+        for k in range(20):
+            t = k / 10
+            beside = Warning(t, WarningKind.BLIND_SPOT, WarningLevel.INFO, 1.2, 0.1, 3.0, "m", "a vehicle beside us", 1, near.id)
+            behind = Warning(t, WarningKind.HEADWAY, WarningLevel.INFO, 2.7, 0.1, 2.5, "s", "2.7 s behind", 0, far.id)
+            world = World(t, 20.0, 0.0, 0.0, *lane, (near, far), np.zeros((0, 2)), 1.0, Turn.STRAIGHT, 0.0, 0.0, 0.0, 1.0, 0.0)
+            motion = OwnMotion(t, 20.0, 0.3, 0.0, 0.02, "gpx")
+            observation = Observation(t, (Frame(t, "front", viewer_logs.picture(k)),), CarState(t, 20.0, 0.0, 0.0, 0.0))
+            out.write_step(observation, Step(t, {}), world=world, motion=motion, warnings=Warnings(t, (beside, behind), (), (), 50 / 3.6))
+    serving = Serving(tmp_path / "watch.mcap")
+    request.addfinalizer(serving.close)
+    page = open_page(f"{serving.server.url}#t=1")
+    expect(page.locator("#limit")).to_have_text("50")
+    expect(page.locator("#gap")).to_have_text("2.7 s")
+    expect(page.locator("#gap-note")).to_have_text("vehicle at 54 m")
+    expect(page.locator("#behaviour")).to_have_text("watching")
+    expect(page.locator("#reason")).to_have_text("speed from: gpx")
 
 
 def test_a_drive_is_followed_while_it_is_written_and_begun_anew(tmp_path, open_page, request):

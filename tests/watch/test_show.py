@@ -43,7 +43,7 @@ def source(tmp_path):
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: apt-get install chromium")
 def test_the_page_shows_a_watch_while_it_goes_on_and_stays_until_ctrl_c(source, tmp_path):
-    args = [sys.executable, "-m", "nanopilot", "watch", str(source), "--speed-csv", str(tmp_path / "speed.csv"), "--no-video", "--show",
+    args = [sys.executable, "-m", "nanopilot", "watch", str(source), "--speed", str(tmp_path / "speed.csv"), "--no-video", "--show",
             "--out", str(tmp_path / "out")]  # fmt: skip
     watch = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
     complaints: list[str] = []

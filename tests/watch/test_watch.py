@@ -1,6 +1,7 @@
 """The watch as a whole, with a made-up eye in place of the network: what it leaves, and that nothing is lost when it ends early."""
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from nanopilot.bodies.lens import LensConfig
+from nanopilot.bodies.speeds import UNKNOWN_YAW_RATE_STD
 from nanopilot.cli import main
 from nanopilot.geometry import image_from_image, image_from_vehicle
 from nanopilot.log import steps
@@ -22,6 +24,7 @@ from nanopilot.messages import (
     OwnMotion,
     PathProposal,
     Percept,
+    TrafficSign,
     Warning,
     WarningKind,
     WarningLevel,
@@ -77,8 +80,8 @@ def _pixels(camera: CameraModel, x, y, z=None) -> np.ndarray:
 
 
 def config(source: Path, **more) -> RunConfig:
-    known = {"speed_csv": source.with_name("speed.csv"), "refine": False}
-    return RunConfig(str(source), source.with_name("out"), LensConfig(fov_deg=60), **{**known, **more})
+    known = {"out": source.with_name("out"), "speed": source.with_name("speed.csv"), "refine": False}
+    return RunConfig(str(source), lens=LensConfig(fov_deg=60), **{**known, **more})
 
 
 def lines_of(out: Path) -> list[dict]:
@@ -137,13 +140,46 @@ def test_a_stage_that_fails_costs_its_step_and_is_told(source):
 
 
 def test_without_own_speed_the_collision_is_still_warned_of_and_the_rest_is_said_to_be_off(source):
-    assert run(config(source, speed_csv=None, log=True, video=False), eye, QUIET) == 0
+    assert run(config(source, speed=None, log=True, video=False), eye, QUIET) == 0
     out = source.with_name("out")
     told = {s["/motion"].source for s in steps(out / "road.mcap")}
     off = [s["/warnings"].off for s in steps(out / "road.mcap")]
     assert told == {"video"} and WarningKind.HEADWAY in off[-1]
     assert {e["kind"] for e in lines_of(out)} == {"forward_collision"}
     assert "without own speed" in (out / "road.html").read_text()
+
+
+def test_a_table_without_yaw_rate_leaves_turning_to_the_video_and_what_it_does_not_span_too(source):
+    table = source.with_name("speed.csv")
+    table.write_text(f"t,speed\n0,{SPEED}\n2,{SPEED}\n")
+    assert run(config(source, speed=table, speed_later=1.0, video=False), eye, QUIET) == 0
+    told = {s["/step"].t: s["/motion"] for s in steps(source.with_name("out") / "road.mcap")}
+    assert [told[t].source for t in (0.5, 2.0, 3.5)] == ["video", "csv", "video"] and told[2.0].speed == SPEED
+    assert told[2.0].yaw_rate_std != UNKNOWN_YAW_RATE_STD
+    assert "from csv 52 % of the time" in (source.with_name("out") / "road.html").read_text()
+
+
+def test_a_limit_that_was_read_is_an_event_and_stays_in_the_log(source):
+    def reads(frame, *rest):
+        sign = TrafficSign(np.zeros(4, np.float32), "speed limit 80", 0.95, 80 / 3.6)
+        return replace(eye(frame, *rest), signs=(sign,) if 0.5 < frame.t < 1.0 else ())
+
+    assert run(config(source, video=False), reads, QUIET) == 0
+    out = source.with_name("out")
+    assert [e["reason"] for e in lines_of(out) if e["kind"] == "speed_limit" and e["event"] == "begin"] == ["sign: 80 km/h"]
+    assert [s["/warnings"].speed_limit for s in steps(out / "road.mcap")][:: 4 * HZ - 1] == [0.0, pytest.approx(80 / 3.6)]
+
+
+def test_what_is_watched_is_never_overwritten_and_old_pictures_of_events_are(source):
+    before, out = source.read_bytes(), source.parent
+    assert run(config(source, out=out, seconds=1.0), eye, QUIET) == 0
+    assert (out / "road-watched.mp4").exists() and not (out / "road.mp4").exists()
+    log, kept = out / "road-watched.mcap", (out / "road-watched.mcap").read_bytes()
+    (out / "road-watched-watched.events").mkdir()
+    (out / "road-watched-watched.events" / "0001-headway.jpg").touch()
+    assert run(config(log, out=out, speed=None, video=False), eye, QUIET) == 0
+    assert source.read_bytes() == before and log.read_bytes() == kept
+    assert not list((out / "road-watched-watched.events").glob("*headway*"))
 
 
 def test_seconds_end_the_watch(source):
@@ -158,8 +194,9 @@ def test_seconds_end_the_watch(source):
         (["watch", "{}", "--seconds", "0"], "seconds must be more than 0"),
         (["watch", "{}", "--hz", "0"], "hz must be from 1 to 240"),
         (["watch", "{}", "--fov", "500"], "field of view"),
+        (["watch", "{}", "--out", "{}"], "File exists"),
         (["watch", "{}", "--camera", "/nowhere.yaml"], "/nowhere.yaml"),
-        (["watch", "{}", "--speed-csv", "{}"], "road.mkv"),
+        (["watch", "{}", "--speed", "{}"], "road.mkv"),
         (["calibrate", "chessboard", "/nowhere"], "/nowhere"),
     ],
     ids=lambda v: " ".join(v) if isinstance(v, list) else "",

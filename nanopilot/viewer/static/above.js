@@ -1,6 +1,6 @@
 // The world from above, in metres, x up: what a driver's display shows. Only what the log's messages say is drawn.
 
-import { cameraModel, points } from "./data.js";
+import { cameraModel, leadId, points } from "./data.js";
 
 const AHEAD = 62, BEHIND = 12, ASIDE = 13;  // m that are always in the picture
 const RINGS = [20, 40, 60];                 // m
@@ -49,7 +49,7 @@ export function drawAbove(canvas, step, camera, colour) {
   for (const ring of RINGS) label(g, `${ring} m`, canvas.width - 40 * pixel, origin - ring * scale + 4 * pixel, colour("muted"), colour("ground"), pixel);
   if (plan) drawPlan(g, plan, car, at, scale, colour);
 
-  const lead = plan?.lead_id ?? -1;
+  const lead = leadId(messages);
   const others = world ? world.tracks : (percept?.objects ?? []).map((o) => ({ ...o, x: o.position[0], y: o.position[1], vx: 0, vy: 0, id: -2, unseen: 0, probability: o.score }));
   for (const other of others) drawOther(g, other, at, scale, colour(other.id === lead ? "lead" : "other"), colour("ground"), pixel);
   drawCar(g, car, at, scale, colour);

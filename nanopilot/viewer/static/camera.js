@@ -1,7 +1,7 @@
 // The camera's picture with what was seen drawn on it. What is in metres is projected by the camera's model, so a line
 // beside the paint is an error of the pilot, not of the drawing (as draw.py, which makes the films).
 
-import { cameraModel, points } from "./data.js";
+import { cameraModel, leadId, points } from "./data.js";
 
 export const COLOURS = { plan: "#46e0a4", own: "#5fd7f5", next: "#8aa4ff", other: "#ffb64d", lead: "#ff6f61", sign: "#f4f4f4", edge: "#d8dee6" };
 export const CLASSES = {  // in the order of messages.SceneClass
@@ -48,10 +48,10 @@ export function drawCamera(canvas, step, camera, classes) {
   const taken = [];  // places of labels
   for (const light of percept?.lights ?? []) box(g, light.box, `light ${light.state}`, { red: "#ff5a4d", yellow: "#ffd24d", green: "#52e08a" }[light.state] ?? COLOURS.sign, pixel, taken);
   for (const sign of percept?.signs ?? []) box(g, sign.box, sign.name.replaceAll("_", " "), COLOURS.sign, pixel, taken);
-  const lead = messages["/plan"]?.lead_id ?? -1;
+  const lead = leadId(messages), relative = messages["/warnings"]?.off?.length > 0;  // without an own speed theirs is not known either
   for (const thing of percept?.objects ?? []) {
     const track = trackOf(thing, messages["/world"]?.tracks ?? []);
-    const speed = track ? ` · ${Math.round(Math.hypot(track.vx, track.vy) * KPH)} km/h` : "";
+    const speed = track && !relative ? ` · ${Math.round(Math.hypot(track.vx, track.vy) * KPH)} km/h` : "";
     box(g, thing.box, `${Math.round(thing.distance)} m${speed}`, track && track.id === lead ? COLOURS.lead : COLOURS.other, pixel, taken);
   }
   canvas.setAttribute("aria-label", describe(percept, image));

@@ -106,6 +106,11 @@ export class Recording {
   }
 }
 
+export function leadId(messages) {  // of the track that the plan follows, or that a warning is about
+  const warned = messages["/warnings"]?.active?.find((w) => w.track_id >= 0 && w.kind !== "blind_spot");
+  return messages["/plan"]?.lead_id ?? warned?.track_id ?? -1;
+}
+
 export function points(matrix) {  // {"shape": [n, 2], "data": [...]} as [[x, y], ...]
   const out = [];
   for (let k = 0; matrix && k + 1 < matrix.data.length; k += 2) out.push([matrix.data[k], matrix.data[k + 1]]);

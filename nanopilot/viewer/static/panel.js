@@ -1,6 +1,6 @@
 // What is said in words and numbers: the instruments, the warnings over the picture, the list of events.
 
-import { points } from "./data.js";
+import { leadId, points } from "./data.js";
 import { clock } from "./timeline.js";
 
 const KPH = 3.6;
@@ -20,14 +20,14 @@ const say = (id, text) => { if ($(id).textContent !== text) $(id).textContent = 
 export const loud = (event) => event.severity === "critical" || event.severity === "warning";
 
 export function drawInstruments({ messages }) {
-  const car = messages["/car"], world = messages["/world"], plan = messages["/plan"], safe = messages["/safe"];
+  const car = messages["/car"], world = messages["/world"], plan = messages["/plan"], safe = messages["/safe"], read = messages["/warnings"]?.speed_limit;
   const motion = messages["/motion"], lens = messages["/calibration"];  // where nobody but the camera tells them
   const told = motion ?? car;
   const speed = (told?.speed_std ?? 0) < Math.max(UNSURE, UNSURE_SHARE * (told?.speed ?? 0)) ? told?.speed ?? world?.speed : undefined;
   say("speed", speed === undefined ? "–" : `${Math.round(Math.abs(speed) * KPH)}`);
-  const routed = points(world?.route_line).length > 0;  // navigation alone tells turns and a limit
-  say("limit", routed && world.speed_limit ? `${Math.round(world.speed_limit * KPH)}` : "–");
-  gap(world, plan, messages["/vehicle"], speed);
+  const routed = points(world?.route_line).length > 0, limit = routed && world.speed_limit || read;  // told by navigation alone, or by a sign
+  say("limit", limit ? `${Math.round(limit * KPH)}` : "–");
+  gap(world, leadId(messages), messages["/vehicle"], speed);
   say("who", safe ? safe.engaged ? "Pilot drives" : "Driver drives" : lens ? "Driver drives, watched" : "Driving");
   const [what, why] = doing(plan, messages["/step"]?.fault, lens, motion);
   say("behaviour", what);
@@ -47,19 +47,19 @@ function doing(plan, fault, lens, motion) {  // what is done, and why
   const name = plan?.behaviour.replaceAll("_", " ");
   if (fault) return [name ?? "no plan", fault];
   if (plan) return [name, plan.reason === name ? "" : plan.reason];
-  return [lens && !lens.valid ? `finding the camera, ${Math.round(lens.progress * 100)} %` : "–", motion ? `speed from: ${motion.source}` : ""];
+  return [lens && !lens.valid ? `finding the camera, ${Math.round(lens.progress * 100)} %` : motion ? "watching" : "–", motion ? `speed from: ${motion.source}` : ""];
 }
 
-function gap(world, plan, vehicle, speed) {
-  const lead = ahead(world, plan), front = vehicle ? vehicle.length - vehicle.rear_overhang : FRONT;
+function gap(world, id, vehicle, speed) {
+  const lead = ahead(world, id), front = vehicle ? vehicle.length - vehicle.rear_overhang : FRONT;
   const distance = lead ? Math.max(0, lead.x - lead.length / 2 - front) : 0, seconds = lead && speed > SLOW ? distance / speed : null;
   say("gap", seconds === null ? "–" : `${seconds.toFixed(1)} s`);
   say("gap-note", lead ? `${lead.kind} at ${Math.round(distance)} m` : "nobody ahead");
   $("gap").classList.toggle("short", seconds !== null && seconds < SHORT);
 }
 
-function ahead(world, plan) {  // the one that limits us, else the nearest one in our lane
-  const tracks = world?.tracks ?? [], named = tracks.find((t) => t.id === plan?.lead_id), lane = points(world?.path?.points);
+function ahead(world, id) {  // the one that limits us or is warned of, else the nearest one in our lane
+  const tracks = world?.tracks ?? [], named = tracks.find((t) => t.id === id), lane = points(world?.path?.points);
   const inLane = (t) => t.x > 0 && lane.some(([x, y]) => Math.abs(x - t.x) < 3 && Math.abs(y - t.y) < world.lane_width / 2);
   return named ?? tracks.filter(inLane).sort((a, b) => a.x - b.x)[0];
 }
