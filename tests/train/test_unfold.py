@@ -6,12 +6,12 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
-from nanopilot.perception import heads  # noqa: E402
-from nanopilot.perception.runtime import WEIGHTS  # noqa: E402
-from nanopilot.train.lite0 import imagenet  # noqa: E402
-from nanopilot.train.network import Exported, PerceptionNetwork  # noqa: E402
-from nanopilot.train.perception import export  # noqa: E402
-from nanopilot.train.unfold import module_name, stored, unfolded  # noqa: E402
+from nanopilot.perception import heads
+from nanopilot.perception.runtime import WEIGHTS
+from nanopilot.train.lite0 import imagenet
+from nanopilot.train.network import Exported, PerceptionNetwork
+from nanopilot.train.perception import export
+from nanopilot.train.unfold import module_name, stored, unfolded
 
 
 def pictures(count: int) -> np.ndarray:
