@@ -107,13 +107,14 @@ def test_a_watch_leaves_events_log_film_and_report_that_agree(source):
     assert "http" not in page and "0.08 ± " in page  # kilometres
 
 
-def test_ctrl_c_keeps_everything_so_far(source):
+@pytest.mark.parametrize("told, code", [(KeyboardInterrupt(), 130), (SystemExit(143), 143)], ids=["Ctrl-C", "SIGTERM"])
+def test_a_watch_that_is_told_to_end_keeps_everything_so_far(source, told, code):
     def interrupted(frame, *rest):
         if frame.t > 3.0:
-            raise KeyboardInterrupt
+            raise told
         return eye(frame, *rest)
 
-    assert run(config(source), interrupted, QUIET) == 130
+    assert run(config(source), interrupted, QUIET) == code
     out = source.with_name("out")
     assert lines_of(out)[-1]["event"] == "end" and len(list(steps(out / "road.mcap"))) == 61
     with av.open(str(out / "road.mp4")) as film:
