@@ -470,7 +470,7 @@ def watch(c: Watch) -> int:
 
     with Beside() as page:
         code = run.run(config, begin=page.show)
-        if code != 130:  # Ctrl-C ends both
+        if code < 128:  # Ctrl-C ends both
             with suppress(KeyboardInterrupt):
                 page.wait()
     return code

@@ -2,8 +2,8 @@
 
 In: a source, what is known of its camera, a folder. Out: NAME.events.jsonl (flushed per event), NAME.mcap (pictures and all messages),
 NAME.mp4 (what was seen, drawn), NAME.events/ (a picture per event) and NAME.html (the report). Log and film are written in a thread
-of their own, by a short queue, so memory stays constant. Ctrl-C ends the watch as if the source had ended, and everything is kept.
-Exit code: 0 watched to the end, 1 the source broke off or steps failed, 130 Ctrl-C; bad input raises ValueError.
+of their own, by a short queue, so memory stays constant. Ctrl-C or SIGTERM ends the watch as if the source had ended: everything is kept.
+Exit code: 0 watched to the end, 1 the source broke off or steps failed, 130 Ctrl-C, 143 SIGTERM; bad input raises ValueError.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def run(config: RunConfig, perceive=None, console: Console | None = None, begin:
     watcher = Watcher(body, watch_config, lens.undistorter(), perceive, body.speed_source)
     config.out.mkdir(parents=True, exist_ok=True)
     stem = config.out / _name(config.source, config.out)
-    interrupted, wall = False, perf_counter()
+    interrupted, wall = 0, perf_counter()
     series, totals = Series(COLUMNS), Totals()
     with ExitStack() as stack:
         stack.callback(body.close)
@@ -120,8 +120,8 @@ def run(config: RunConfig, perceive=None, console: Console | None = None, begin:
                 if config.seconds is not None and record.observation.t >= config.seconds:
                     watcher.stopped = "the time is up"
                     break
-        except KeyboardInterrupt:
-            interrupted, watcher.stopped = True, "interrupted"
+        except (KeyboardInterrupt, SystemExit) as told:
+            interrupted, watcher.stopped = 143 if isinstance(told, SystemExit) else 130, "interrupted"
         writer.finish()
         events.close()
     wall = perf_counter() - wall
@@ -131,7 +131,7 @@ def run(config: RunConfig, perceive=None, console: Console | None = None, begin:
     write_report(Path(f"{stem}.html"), what, totals, series, events.all, shots)
     _summary(console, what, totals, events, stem, config)
     if interrupted:
-        return 130
+        return interrupted
     return 1 if body.broken or totals.faults else 0
 
 

@@ -14,13 +14,16 @@ from nanopilot.bodies.lens import LensConfig
 from nanopilot.bodies.speeds import UNKNOWN_YAW_RATE_STD
 from nanopilot.cli import main
 from nanopilot.geometry import image_from_image, image_from_vehicle
-from nanopilot.log import steps
+from nanopilot.log import Log, Step, steps
 from nanopilot.messages import (
     PATH_ARC,
     CameraModel,
+    CarState,
     Detection,
+    Frame,
     Kind,
     LaneLine,
+    Observation,
     OwnMotion,
     PathProposal,
     Percept,
@@ -107,13 +110,14 @@ def test_a_watch_leaves_events_log_film_and_report_that_agree(source):
     assert "http" not in page and "0.08 ± " in page  # kilometres
 
 
-def test_ctrl_c_keeps_everything_so_far(source):
+@pytest.mark.parametrize("told, code", [(KeyboardInterrupt(), 130), (SystemExit(143), 143)], ids=["Ctrl-C", "SIGTERM"])
+def test_a_watch_that_is_told_to_end_keeps_everything_so_far(source, told, code):
     def interrupted(frame, *rest):
         if frame.t > 3.0:
-            raise KeyboardInterrupt
+            raise told
         return eye(frame, *rest)
 
-    assert run(config(source), interrupted, QUIET) == 130
+    assert run(config(source), interrupted, QUIET) == code
     out = source.with_name("out")
     assert lines_of(out)[-1]["event"] == "end" and len(list(steps(out / "road.mcap"))) == 61
     with av.open(str(out / "road.mp4")) as film:
@@ -168,6 +172,30 @@ def test_a_limit_that_was_read_is_an_event_and_stays_in_the_log(source):
     out = source.with_name("out")
     assert [e["reason"] for e in lines_of(out) if e["kind"] == "speed_limit" and e["event"] == "begin"] == ["sign: 80 km/h"]
     assert [s["/warnings"].speed_limit for s in steps(out / "road.mcap")][:: 4 * HZ - 1] == [0.0, pytest.approx(80 / 3.6)]
+
+
+def test_a_log_with_a_side_camera_tells_who_is_beside_us(tmp_path):
+    front = CameraModel("front", 256, 144, 222.0, 222.0, 127.5, 71.5, x=1.3)
+    side = replace(front, name="left", y=0.8, yaw=1.4)
+    with Log(tmp_path / "drive.mcap") as log:
+        for camera in (front, side):
+            log.write(f"/camera/{camera.name}/model", camera, 0.0)
+        for k in range(2 * HZ):
+            t = k / HZ
+            frames = tuple(Frame(t, c.name, np.full((144, 256, 3), 90, np.uint8)) for c in (front, side))
+            log.write_step(Observation(t, frames, CarState(t, SPEED, 0.0, 0.0, 0.0)), Step(t, {}))
+
+    def looks(frame, camera, *rest):
+        seen = eye(frame, camera, *rest)
+        place = np.array([0.5, 3.4], np.float32)
+        beside = replace(seen.objects[0], position=place, distance=2.7)
+        return replace(seen, objects=(beside,)) if camera.name == "left" else replace(seen, objects=())
+
+    out = tmp_path / "out"
+    assert run(RunConfig(str(tmp_path / "drive.mcap"), out, refine=False, video=False), looks, QUIET) == 0
+    told = [w for s in steps(out / "drive.mcap") for w in s["/warnings"].active]
+    assert {(w.kind, w.side, w.level) for w in told} == {(WarningKind.BLIND_SPOT, -1, WarningLevel.INFO)}
+    assert {s["/motion"].source for s in steps(out / "drive.mcap")} == {"log"}
 
 
 def test_what_is_watched_is_never_overwritten_and_old_pictures_of_events_are(source):
