@@ -21,6 +21,7 @@ from nanopilot.assist.keeping import KeepingConfig, KeepingState
 from nanopilot.assist.latch import Latch, latched
 from nanopilot.messages import CarState, Guard, GuardStage, Kind, Percept, Track, VehicleModel, World, speed_known
 
+KINDS = tuple(Kind)
 STAGES = tuple(GuardStage)
 PRECHARGE, PARTIAL, FULL = (STAGES.index(s) for s in (GuardStage.PRECHARGE, GuardStage.PARTIAL, GuardStage.FULL))
 
@@ -45,7 +46,7 @@ class Config:
     path_angle: float = 0.01  # rad of its direction
     sure: float = 2.0  # standard deviations by which the closing rate must be above zero
     least_age: float = 0.4  # s of a track
-    least_probability: float = 0.5
+    least_probability: tuple[float, float, float] = (0.5, 0.38, 0.38)  # of a vehicle, a person, a cyclist: people are told less surely
     unseen: float = 0.3  # s since a track was seen, to begin anything
     braking: float = 1.0  # m/s² of the other; less is taken for noise
     over: float = 0.3  # m/s of closing speed at which the danger is over
@@ -130,7 +131,8 @@ def _threats(assist: AssistState, world: World, car: CarState, vehicle: VehicleM
     paths = own_paths(world, car, config.path)
     threats = []
     for track in world.tracks:
-        if in_path.usable(track, config.path) and track.age >= config.least_age and track.probability >= config.least_probability:
+        sure = config.least_probability[KINDS.index(track.kind)]
+        if in_path.usable(track, config.path) and track.age >= config.least_age and track.probability >= sure:
             how = closing(track, assist.growths.get(track.id), world, vehicle, config.closing)
             likely = likelihood(track, how, paths, vehicle, config)
             threats.append(Threat(track, how, time_left(how, track, world.speed, config), likely))
