@@ -70,6 +70,7 @@ class Report:
     summary: dict[str, Any]
 
     def save(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(asdict(self), indent=1, default=np.generic.item) + "\n")
 
 
@@ -78,7 +79,8 @@ def run(suite: Suite, jobs: list[Row], workers: Workers = 1, path: Path | None =
     commit = this_commit()
     rows_path = path.with_suffix(".rows.jsonl") if path else None
     if rows_path:
-        rows_path.touch()  # a folder that isn't there is said now, not after the first drive
+        rows_path.parent.mkdir(parents=True, exist_ok=True)
+        rows_path.touch()  # where nothing can be written, that is said now, not after the first drive
     done = {_key(r["job"]): r for r in _stored(rows_path) if r["suite"] == suite.name and r["commit"] == commit}
     todo = [job for job in jobs if _key(job) not in done]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())

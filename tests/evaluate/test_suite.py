@@ -54,11 +54,11 @@ def test_a_summary_is_the_sum_done_by_hand(tmp_path):
 
 
 def test_a_stopped_run_goes_on_and_another_commit_starts_over(tmp_path, monkeypatch):
-    trace, path = tmp_path / "trace", tmp_path / "toy.json"
+    trace, path = tmp_path / "trace", tmp_path / "new" / "toy.json"  # the folder is made
     jobs = [{"seed": k, "trace": str(trace)} for k in range(4)]
     monkeypatch.setattr(suite, "this_commit", lambda: "a")
     suite.run(make(even), jobs[:3], 1, path)
-    with open(tmp_path / "toy.rows.jsonl", "a") as file:
+    with open(path.with_suffix(".rows.jsonl"), "a") as file:
         file.write('{"suite": "toy", "comm')  # cut off by a kill
     report = suite.run(make(even), jobs, 1, path)
     assert trace.read_text().split() == ["0", "1", "2", "3"]
