@@ -44,7 +44,7 @@ def call(*args: object) -> subprocess.CompletedProcess:
         (["drive", "--out", "/dev/null/x"], "/dev/null/x"),
         (["evaluate", "routes", "--workers", "0"], "workers must be at least 1"),
         (["evaluate", "routes", "--map", "Q", "--seeds", "1"], "unknown map 'Q'"),
-        (["evaluate", "routes", "--json", "/nowhere/x.json", "--seeds", "1"], "/nowhere"),
+        (["evaluate", "routes", "--json", "/dev/null/x.json", "--seeds", "1"], "/dev/null"),
         (["evaluate", "minute", "--seeds", "x"], "seeds must look like"),
         (["video", "/nowhere/x.mcap"], "can't read the log /nowhere/x.mcap"),
         (["train", "nothing"], "nanopilot train needs one of"),

@@ -40,6 +40,7 @@ from nanopilot.perception.runtime import canonical
 from nanopilot.perception.view import in_picture, scaled
 from nanopilot.watch.blur import hidden
 from nanopilot.world import mounting, odometry
+from nanopilot.world.tracks import TrackConfig
 
 Array = np.ndarray
 
@@ -51,7 +52,7 @@ class WatchConfig:
     reach: float = 62.0  # m in the model camera: the network's distances were learnt to 60 m, farther ones come out as 60 to 80
     width: int = 960  # px, of the pictures that are kept; the network sees the full ones
     blur: bool = False  # hide faces and number plates in the pictures that are kept
-    world: world.Config = field(default_factory=world.Config)
+    world: world.Config = world.Config(tracks=TrackConfig(reach=np.inf))  # its own reach is the model camera's
     odometry: odometry.OdometryConfig = field(default_factory=odometry.OdometryConfig)
     mounting: mounting.MountingConfig = field(default_factory=mounting.MountingConfig)
     assist: assist.Config = field(default_factory=assist.Config)

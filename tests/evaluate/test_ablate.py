@@ -47,7 +47,7 @@ def test_one_camera_only_leaves_the_front_one():
     parts = ((), ("narrow camera",), ("narrow camera", "side cameras"))
     bodies = [body_config(DriveConfig(3, town="grid", without=without)) for without in parts]
     names = [[c.name for c in body.cameras + body.sides] for body in bodies]
-    assert names == [["front", "narrow", "left", "right"], ["front", "left", "right"], ["front"]]
+    assert names == [["front", "narrow", "left", "right", "rear"], ["front", "left", "right", "rear"], ["front"]]
 
 
 def test_what_nobody_can_do_without_is_refused():
