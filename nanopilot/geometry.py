@@ -29,10 +29,10 @@ def model_camera(name: str = "front", x: float = 1.3, z: float = 1.4) -> CameraM
 
 
 def narrow_camera(name: str = "narrow") -> CameraModel:
-    """A second front camera beside the model camera: 37 degrees across, three times as fine, for lights and signs."""
+    """A second front camera beside the model camera: 37 degrees across, three times as fine; from 11 m on it sees the road."""
     front = model_camera(name)
     focal = 3 * MODEL_FOCAL
-    return CameraModel(name, MODEL_WIDTH, MODEL_HEIGHT, focal, focal, front.cx, 0.7 * MODEL_HEIGHT, x=front.x, z=front.z)
+    return CameraModel(name, MODEL_WIDTH, MODEL_HEIGHT, focal, focal, front.cx, 0.6 * MODEL_HEIGHT, x=front.x, z=front.z)
 
 
 def rotation_2d(angle: float) -> Float[Array, "2 2"]:

@@ -19,7 +19,6 @@ from typing import Any
 
 from nanopilot import assist, control, planning, safety, world
 from nanopilot.assist import guardian
-from nanopilot.geometry import looks_aside
 from nanopilot.messages import Body, BodyStopped, Command, Guard, Observation, Percept, Plan, RssVerdict, SafeCommand, World
 from nanopilot.perception import Network, around, lamps, plausible
 from nanopilot.safety import rss
@@ -45,6 +44,7 @@ class PilotConfig:
     stages: Stages = Stages()
     weights: Path | None = None  # None: the committed weights
     engaged: bool = True  # False: the driver drives, and only the guardian acts
+    lamps: bool = False  # look for lights and signs by their colours in all front cameras
     plausible: plausible.Config = field(default_factory=plausible.Config)
     world: Any = field(default_factory=world.Config)
     assist: Any = field(default_factory=assist.Config)
@@ -77,7 +77,7 @@ class Pilot:
     def __init__(self, body: Body, config: PilotConfig = PilotConfig(), perceive=None) -> None:
         self.body, self.config = body, config
         self.perceive = perceive or Network(config.weights).perceive
-        self.roadside = lamps.Roadside() if sum(not looks_aside(c) for c in body.cameras) > 1 else None
+        self.roadside = lamps.Roadside() if config.lamps else None
         self.beside = around.Around(body.cameras)
         self.stopped = ""  # why the body gave no more observations
 
@@ -104,7 +104,7 @@ class Pilot:
                     plausible_state, fault = plausible.step(plausible_state, frame, percept, observation.car.speed, c.plausible)
                 if percept is not None:
                     percept = self.beside(percept, observation.frames, self.perceive)
-                if percept is not None and self.roadside is not None:  # a body with a narrow camera has it for lights and signs
+                if percept is not None and self.roadside is not None:
                     percept = self.roadside(percept, observation.frames, self.body.cameras)
             except Exception as error:
                 fault = f"{type(error).__name__}: {error}"

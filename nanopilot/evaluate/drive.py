@@ -169,7 +169,7 @@ def in_town(config: PilotConfig) -> PilotConfig:
     conflicts = replace(config.planning.conflicts, edge_bearing=EDGE_BEARING)
     rules = replace(config.planning.rules, unsigned=True)
     planning = replace(config.planning, conflicts=conflicts, rules=rules)
-    return replace(config, world=replace(config.world, rules_of_the_road=True), planning=planning)
+    return replace(config, lamps=True, world=replace(config.world, rules_of_the_road=True), planning=planning)
 
 
 def write_body(log: Log, body: Body) -> None:
@@ -201,12 +201,12 @@ class WithoutRoute:
 def body_config(config: DriveConfig) -> SimCarConfig:
     """The simulator car's own configuration."""
     sides = () if "side cameras" in config.without else (side_camera("left"), side_camera("right"), rear_camera())
+    cameras = (model_camera(),) if "narrow camera" in config.without else (model_camera(), narrow_camera())
     if config.town:
-        cameras = (model_camera(),) if "narrow camera" in config.without else (model_camera(), narrow_camera())
         return SimCarConfig(TownConfig(config.seed, config.town, config.traffic, step=1.0 / config.hz, speed_limit=config.speed_kph * KPH),
                             config.camera, cameras=cameras, sides=sides)  # fmt: skip
     world = WorldConfig(config.seed, config.map, config.traffic, step=1.0 / config.hz, speed_limit=config.speed_kph * KPH)
-    return SimCarConfig(world, config.camera, sides=sides)
+    return SimCarConfig(world, config.camera, cameras=cameras, sides=sides)
 
 
 def judge(records: list[Record], truths: list[SimTruth], wall: float, stopped: str) -> DriveRow:

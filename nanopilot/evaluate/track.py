@@ -22,7 +22,7 @@ from nanopilot.bodies.recording import PASSENGER_CAR
 from nanopilot.bodies.simcar_ecu import SensorConfig, Sensors
 from nanopilot.dynamics import Lag, Motion
 from nanopilot.evaluate.clips import EDGE, FRONT, LANE, OWN_Y, road
-from nanopilot.geometry import model_camera
+from nanopilot.geometry import model_camera, narrow_camera
 from nanopilot.messages import BodyStopped, CameraModel, Frame, Observation, Route, SafeCommand
 from nanopilot.sim.appearance import Appearance
 from nanopilot.sim.camera import CpuCamera
@@ -116,7 +116,7 @@ class TrackBody:
 
     def __init__(self, trial: Trial, seed: int, look: int = 0, friction: float = 1.0, eyes: bool = True) -> None:
         self.trial, self.friction = trial, friction
-        self.cameras: tuple[CameraModel, ...] = (model_camera(),)
+        self.cameras: tuple[CameraModel, ...] = (model_camera(), narrow_camera())
         self.vehicle = PASSENGER_CAR
         self.draw = camera(seed, look % LOOKS, trial.night, trial.plate, trial.edge_line) if eyes else None
         self.sensors = Sensors(SensorConfig(), 1 / HZ, seed)
@@ -136,10 +136,8 @@ class TrackBody:
         self.trace.append(self._instant(actors))
         if why := self._over():
             raise BodyStopped(why)
-        picture = np.zeros((self.cameras[0].height, self.cameras[0].width, 3), np.uint8)
-        if self.draw is not None:
-            scene = Scene(self.draw.static, actors, {}, t)
-            picture = self.draw.render(scene, self.cameras[0], (m.x, m.y, m.yaw), labels=False, speed=m.speed).rgb
+        scene = Scene(self.draw.static, actors, {}, t) if self.draw else None
+        frames = tuple(Frame(t, camera.name, self._picture(scene, camera)) for camera in self.cameras)
         wheel = dynamics.wheel_angle_from_curvature(m.curvature, self.vehicle.wheelbase)
         car = self.sensors.car(t, m.speed, m.acceleration, m.speed * m.curvature, wheel)
         braking = trial.driver.braking is not None and t >= self.warned + trial.driver.reaction
@@ -149,7 +147,13 @@ class TrackBody:
         line = np.array([(-50.0, -LANE), (LENGTH, -LANE)])
         route = Route(line, (), trial.limit or trial.speed) if self.step == 0 else None
         self.step += 1
-        return Observation(t, (Frame(t, "front", picture),), car, gps, route)
+        return Observation(t, frames, car, gps, route)
+
+    def _picture(self, scene: Scene | None, camera: CameraModel) -> np.ndarray:
+        if self.draw is None or scene is None:
+            return np.zeros((camera.height, camera.width, 3), np.uint8)
+        m = self.motion
+        return self.draw.render(scene, camera, (m.x, m.y, m.yaw), labels=False, speed=m.speed).rgb
 
     def act(self, command: SafeCommand) -> None:
         """A step of physics: the driver's foot and hands, or the command."""

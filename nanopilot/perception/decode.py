@@ -123,11 +123,12 @@ def objects(heat: Float32[Array, "3 h w"], box: Float32[Array, "11 h w"], camera
         ray = np.stack([(foot - camera.cx) / camera.fx, np.zeros(len(foot)), np.ones(len(foot))], -1) @ rotation  # vehicle axes
         bearing = np.arctan2(ray[:, 1], ray[:, 0])
         aside = np.arctan2(foot - camera.cx, MODEL_FOCAL)  # the bearing it would have in the model camera, for which distances are learnt
-        distance = np.exp(raw[4]) * np.cos(aside) * zoom / np.cos(bearing - camera.yaw)
-        spread = distance * np.exp(raw[5]) * np.sqrt(2.0)  # Laplace scale of the logarithm -> standard deviation
         turned = np.arctan2(raw[heads.SIN], raw[heads.COS])
         yaw = bearing + turned
         depth_of_body = (np.abs(np.cos(turned)) * np.exp(raw[9]) + np.abs(np.sin(turned)) * np.exp(raw[10])) / 2
+        middle = np.exp(raw[4])  # of the footprint; it is the near end that a longer lens brings nearer
+        distance = (zoom * middle - (zoom - 1) * np.minimum(depth_of_body, middle)) * np.cos(aside) / np.cos(bearing - camera.yaw)
+        spread = distance * np.exp(raw[5]) * np.sqrt(2.0)  # Laplace scale of the logarithm -> standard deviation
         beyond = (sides[:, 0] < heads.GRID_STRIDE) | (sides[:, 2] > camera.width - heads.GRID_STRIDE)
         aside_std = np.where(beyond, config.cut_std, config.aside_std)
         distance, spread = with_contact(distance, spread, foot, sides[:, 3], depth_of_body, camera, config)

@@ -40,7 +40,6 @@ from nanopilot.perception.runtime import canonical
 from nanopilot.perception.view import in_picture, scaled
 from nanopilot.watch.blur import hidden
 from nanopilot.world import mounting, odometry
-from nanopilot.world.tracks import TrackConfig
 
 Array = np.ndarray
 
@@ -52,7 +51,7 @@ class WatchConfig:
     reach: float = 62.0  # m in the model camera: the network's distances were learnt to 60 m, farther ones come out as 60 to 80
     width: int = 960  # px, of the pictures that are kept; the network sees the full ones
     blur: bool = False  # hide faces and number plates in the pictures that are kept
-    world: world.Config = world.Config(tracks=TrackConfig(reach=np.inf))  # its own reach is the model camera's
+    world: world.Config = field(default_factory=world.Config)
     odometry: odometry.OdometryConfig = field(default_factory=odometry.OdometryConfig)
     mounting: mounting.MountingConfig = field(default_factory=mounting.MountingConfig)
     assist: assist.Config = field(default_factory=assist.Config)
@@ -88,7 +87,7 @@ class Watcher:
         told: str = "log",
     ) -> None:
         self.body, self.config, self.undistort, self.speed_source = body, config, undistort, told
-        self.beside = Around(body.cameras)
+        self.beside = Around(body.cameras, reach=np.inf)  # the camera's focal length may be refined: `_near` knows it
         self.perceive = perceive or Network(config.weights).perceive
         self.stopped = ""
 

@@ -54,7 +54,6 @@ class TrackConfig:
     acceleration_tau: float = 0.7  # s, low-pass of the velocity's slope
     acceleration_settled: float = 1.6  # s after birth until it is believed fully: the filter's own convergence is no acceleration
     score: float = 0.4  # detections below are ignored
-    reach: float = 62.0  # m: nor those told farther away: the network says 60 to 70 m of all that stands beyond, and so it seems to drive
     hits: int = 2  # until told
     probability_gain: float = 0.3  # per hit, towards its score
     unseen_tau: float = 0.7  # s in which the probability fades in view
@@ -148,7 +147,7 @@ def forget(tracks: Tracks, config: TrackConfig) -> Tracks:
 
 def update(tracks: Tracks, objects: tuple[Detection, ...], dt: float, config: TrackConfig, look: float = 0.0) -> Tracks:
     """Predicted tracks corrected by one frame's detections, `dt` s after that camera's last, new ones begun. `look` is its yaw, rad."""
-    objects = tuple(o for o in objects if o.score >= config.score and o.distance <= config.reach)
+    objects = tuple(o for o in objects if o.score >= config.score)
     z = np.array([o.position for o in objects], float).reshape(-1, 2)
     r = _measurement_cov(objects, z, config)
     kind = np.array([KINDS.index(o.kind) for o in objects], int)
