@@ -23,6 +23,7 @@ from nanopilot.messages import CarState, Guard, GuardStage, Kind, Percept, Track
 
 KINDS = tuple(Kind)
 STAGES = tuple(GuardStage)
+HORIZON = 8.0  # s that somebody's slowing down is thought on
 PRECHARGE, PARTIAL, FULL = (STAGES.index(s) for s in (GuardStage.PRECHARGE, GuardStage.PARTIAL, GuardStage.FULL))
 
 
@@ -151,13 +152,30 @@ def stage(threat: Threat, shown: int, config: Config) -> int:
 
 
 def time_left(how: Closing, track: Track, own: float, config: Config) -> float:
-    """Seconds until braking with `full` must begin to end `margin` before the track; inf when it isn't closing."""
+    """Seconds until braking with `full` must begin to end `margin` before the track, which goes on slowing down as it does now.
+
+    inf when it isn't closing, or not within HORIZON; negative when it is too late, by how long at this closing speed.
+    """
     if how.speed <= 0:
         return inf
     other = max(own - how.speed, 0.0)
     slows = -track.acceleration if track.vx > 1.0 and -track.acceleration > config.braking else 0.0
-    room = how.gap - config.margin - how.speed * config.response
-    return (room - braking_distance(own, other, slows, config.full)) / how.speed
+
+    def spare(t: float) -> float:
+        """Metres left over when braking begins in `t` s."""
+        s = min(t, other / slows) if slows else t
+        gap, speed = how.gap + (other - slows * s / 2) * s - own * t, other - slows * s
+        return gap - config.margin - (own - speed) * config.response - braking_distance(own, speed, slows, config.full)
+
+    if not slows or spare(0.0) < 0:
+        return spare(0.0) / how.speed
+    low, high = 0.0, HORIZON
+    if spare(high) > 0:
+        return inf
+    while high - low > 0.01:
+        middle = (low + high) / 2
+        low, high = (middle, high) if spare(middle) > 0 else (low, middle)
+    return low
 
 
 def braking_distance(own: float, other: float, slows: float, full: float) -> float:

@@ -22,6 +22,7 @@ from nanopilot.perception.runtime import canonical
 FRONT_VIEW = np.pi / 4 - 0.1  # rad to each side: the model camera's half, less what its edge cuts
 LONGEST = 0.5  # s: a look longer ago than that is none
 FAR = 14.0  # m: a longer lens sees the feet of who stands there, and nearer ones too large for what the network learnt
+SAME_MOMENT = 1e-3  # s
 EDGE = 0.02  # rad at a longer lens' sides
 REACH = 62.0  # m in the model camera: the network says 60 to 70 m of all that stands beyond, and so it seems to drive
 
@@ -37,9 +38,11 @@ class Around:
     def __call__(self, percept: Percept, frames: tuple[Frame, ...], perceive: Callable[..., Percept]) -> Percept:
         views, ahead = [], self._near(percept.objects, self.front)
         for frame in frames:
-            if frame.camera not in self.cameras:
+            if frame.camera not in self.cameras or not percept.valid:
                 continue
             camera = self.cameras[frame.camera]
+            if not looks_aside(camera) and abs(frame.t - percept.t) > SAME_MOMENT:
+                continue  # the front camera's picture is late: one moment's road users are enough
             seen = perceive(frame, camera, None, None)
             found = self._near(seen.objects, camera)
             if not looks_aside(camera):
@@ -60,9 +63,7 @@ def beside(o: Detection) -> bool:
     return abs(np.arctan2(o.position[1], o.position[0] - model_camera().x)) > FRONT_VIEW
 
 
-def sharper(
-    objects: tuple[Detection, ...], far: tuple[Detection, ...], front: CameraModel, camera: CameraModel
-) -> tuple[Detection, ...]:
+def sharper(objects: tuple[Detection, ...], far: tuple[Detection, ...], front: CameraModel, camera: CameraModel) -> tuple[Detection, ...]:
     """The front camera's road users, but for those far ahead `far`, which a longer lens in its place saw; boxes in `front`'s picture."""
     homography = image_from_image(canonical(front), canonical(camera))
     half = np.arctan2(camera.width / 2, camera.fx) - EDGE

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float
 
-from nanopilot.geometry import child_from_parent, image_from_vehicle, model_camera, project, resample
+from nanopilot.geometry import MODEL_FOCAL, child_from_parent, image_from_vehicle, model_camera, narrow_camera, project, resample
 from nanopilot.messages import PATH_ARC, ROUTE_ARC, CameraModel
 from nanopilot.perception import heads
 from nanopilot.perception.labels import HEADS, MAX_OBJECTS, OBJECT_FIELDS, Label, ShardWriter, lane_row_columns, scene_label
@@ -58,7 +58,9 @@ MAX_GRAIN = 0.12  # more makes grass darker than black, which the camera's tone 
 CROWDED = 0.6  # share of views with people about
 CHILDREN, GROWN = 0.25, (0.6, 0.9)  # share of people who are smaller, and how much of the others' size they have
 IN_WAY, IN_WAY_REACH, IN_WAY_STD = 0.4, (4.0, 40.0), 2.5  # share of those people who are in our way: so far along it, and off it, m
+NEARER = 1.6  # exponent: people near us must be told best
 LOOKS_ASIDE, ASIDE_YAW = 0.12, np.radians((65.0, 95.0))  # share of views as cameras to the sides have them, and how far off straight on
+LOOKS_FAR, FAR_REACH = 0.2, 2.2  # share of views through the narrow camera; people in our way stand so much farther away there
 CLOSE, CLOSE_REACH = 0.4, 25.0  # share of views with up to three vehicles more, this near, m
 
 #        kind: length, width, height (m), share of traffic; sizes are MetaDrive's and common cars', drawn ± 10 %
@@ -140,8 +142,11 @@ def draw_view(lanes: LaneMap, rng: np.random.Generator) -> View:
     return View((float(x), float(y), yaw), replace(path, centre=np.concatenate([before, path.centre])))
 
 
-def draw_traffic(lanes: LaneMap, view: View, rng: np.random.Generator) -> tuple[Actor, ...]:
-    """Vehicles on random lanes around, often one ahead in our own lane, sometimes people near the road; nobody inside another."""
+def draw_traffic(lanes: LaneMap, view: View, rng: np.random.Generator, reach: float = 1.0) -> tuple[Actor, ...]:
+    """Vehicles on random lanes around, often one ahead in our own lane, sometimes people near the road; nobody inside another.
+
+    People in our way stand `reach` times as far away as IN_WAY_REACH.
+    """
     x, y, yaw = view.pose
     actors: list[Actor] = []
 
@@ -180,7 +185,8 @@ def draw_traffic(lanes: LaneMap, view: View, rng: np.random.Generator) -> tuple[
         for _ in range(int(rng.integers(1, 7))):
             kind = "person" if rng.random() < 0.6 else "cyclist"
             if rng.random() < IN_WAY:
-                k = int(rng.uniform(*IN_WAY_REACH))
+                low, high = IN_WAY_REACH
+                k = int(reach * (low + (high - low) * rng.random() ** NEARER))
                 centre, step = view.path.centre[k], view.path.centre[k + 1] - view.path.centre[k]
                 along, aside = float(np.arctan2(step[1], step[0])), float(rng.normal(0, IN_WAY_STD))
                 turn = float(rng.choice((0.0, np.pi / 2, -np.pi / 2), p=(0.5, 0.25, 0.25)))  # with us, or across
@@ -201,7 +207,7 @@ def turned_aside(view: View, rng: np.random.Generator) -> View:
 
 
 def of_no_lane(label: Label) -> Label:
-    """Of a view to the side: it teaches neither lines nor path."""
+    """Of a view to the side or far ahead: it teaches neither lines nor path."""
     return replace(label, known=np.array([name not in ("lanes", "path") for name in HEADS]))
 
 
@@ -228,6 +234,7 @@ def object_rows(actors: Sequence[Actor], render: Render, view: View, camera: Cam
     """labels.OBJECT_FIELDS of every actor that shows at least one pixel, nearest first."""
     kinds = {"person": 1, "cyclist": 2}
     x, y, yaw = view.pose
+    zoom = camera.fx / MODEL_FOCAL
     rows = []
     for actor in actors:
         v, u = np.nonzero(render.instance == actor.id)
@@ -241,12 +248,18 @@ def object_rows(actors: Sequence[Actor], render: Render, view: View, camera: Cam
         along, across = np.array([c, s]) * actor.size[0] / 2, np.array([-s, c]) * actor.size[1] / 2
         corners = np.array([(*((px, py) + a * along + b * across), z) for a in (-1, 1) for b in (-1, 1) for z in (0.0, actor.size[2])])
         outline, depth = image_from_vehicle(camera, corners)
-        ignore = len(u) < MIN_PIXELS or distance > OBJECT_REACH or foot_depth[0] < 0.5
+        ignore = len(u) < MIN_PIXELS or distance > zoom * OBJECT_REACH or foot_depth[0] < 0.5
         if depth.min() > 0.5 and not ignore:
             whole = cv2.contourArea(cv2.convexHull(np.clip(outline, (0, 0), (camera.width, camera.height)).astype(np.float32)))
             ignore = len(u) < MIN_SHARE * BOX_FILL * whole
         box = (u.min() - 0.5, v.min() - 0.5, u.max() + 0.5, v.max() + 0.5)
         bearing = np.arctan2(py - camera.y, px - camera.x)
+        if zoom != 1.0:  # where it would stand to look so in the model camera: its near end is `zoom` times as near (`decode.objects`)
+            aside, turned = np.arctan2(zoom * np.tan(bearing), 1.0), heading - bearing
+            half = (abs(np.cos(turned)) * actor.size[0] + abs(np.sin(turned)) * actor.size[1]) / 2
+            distance = (distance * np.cos(bearing) / np.cos(aside) + (zoom - 1) * half) / zoom
+            px, py = camera.x + distance * np.cos(aside), camera.y + distance * np.sin(aside)
+            heading, bearing = turned + aside, aside
         kind = kinds.get(actor.kind, 0)
         rows.append((kind, *box, np.clip(foot[0, 0], -256, 768), px, py, heading, bearing, *actor.size[:2], ignore, distance))
     rows.sort(key=lambda row: row[-1])
@@ -297,17 +310,18 @@ def draw_map(seed: int, views: int, path: Path) -> None:
     shard = ShardWriter(path)
     for k in range(views):
         view = draw_view(lanes, rng)
-        camera = model_camera()
+        far = seed in SPLITS["train"] and rng.random() < LOOKS_FAR
+        camera = narrow_camera() if far else model_camera()
         if rng.random() < JITTERED:
             pitch, roll = np.clip(rng.normal(0, ANGLE_JITTER, 2), -2 * ANGLE_JITTER, 2 * ANGLE_JITTER)
             height = camera.z + np.clip(rng.normal(0, HEIGHT_JITTER), -2 * HEIGHT_JITTER, 2 * HEIGHT_JITTER)
             camera = replace(camera, pitch=float(pitch), roll=float(roll), z=float(height))
-        actors = draw_traffic(lanes, view, rng)
-        aside = seed in SPLITS["train"] and rng.random() < LOOKS_ASIDE
+        actors = draw_traffic(lanes, view, rng, FAR_REACH if far else 1.0)
+        aside = seed in SPLITS["train"] and not far and rng.random() < LOOKS_ASIDE
         view = turned_aside(view, rng) if aside else view
         render = eye.render(Scene(static, actors, t=float(k)), camera, view.pose, speed=float(rng.uniform(0, 15)))
-        label = make_label(view, render, actors, None if aside else route_line(roads, lanes, view, rng), camera)
-        shard.add(render.rgb, of_no_lane(label) if aside else label)
+        label = make_label(view, render, actors, None if aside or far else route_line(roads, lanes, view, rng), camera)
+        shard.add(render.rgb, of_no_lane(label) if aside or far else label)
     shard.close()
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from nanopilot import assist
 from nanopilot.assist import guardian, keeping
+from nanopilot.assist.closing import Closing
 from nanopilot.assist.keeping import KeepingConfig, KeepingState
 from nanopilot.assist.lane import LaneState
 from nanopilot.assist.rate import Rate
@@ -213,6 +214,33 @@ def test_braking_distance_is_that_of_two_cars_stepped_in_time(own, share, slows,
         most = max(most, way)
         a, b = max(a - full * 1e-3, 0), max(b - slows * 1e-3, 0)
     assert guardian.braking_distance(own, other, slows, full) == pytest.approx(most, abs=0.06)
+
+
+@given(st.floats(8, 40), st.floats(0.3, 0.98), st.floats(1.2, 7), st.floats(5, 60))
+@settings(max_examples=60, deadline=None)
+def test_braking_in_time_left_ends_before_somebody_who_slows_down(own, share, slows, gap):
+    """By simulation in steps of 1 ms: whoever brakes then stops with the margin, and what the response takes, to spare."""
+    other = share * own
+    how = Closing(gap, own - other, (own - other) / gap, 0.01, gap / (own - other), 0.1)
+    left = guardian.time_left(how, track(FRONT + gap + 2.25, 0.0, other, acceleration=-slows), own, CONFIG)
+    a, b, room, t, told, least = own, other, gap, 0.0, 0.0, gap
+    late = left < 0
+    if late:
+        left = 0.0
+    while a > 0 and t < guardian.HORIZON and (a > b or slows > 0):
+        if t < left:
+            told = (a - b) * CONFIG.response
+        else:
+            a = max(a - CONFIG.full * 1e-3, 0.0)
+        b = max(b - slows * 1e-3, 0.0)
+        room -= (a - b) * 1e-3
+        least, t = min(least, room), t + 1e-3
+    if left == np.inf:
+        assert least > 0
+    elif late:
+        assert least < CONFIG.margin + (own - other) * CONFIG.response + 0.1
+    else:
+        assert least == pytest.approx(CONFIG.margin + told, abs=0.5)
 
 
 # ------------------------------------------------------------------------- lane keeping

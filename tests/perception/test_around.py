@@ -6,16 +6,18 @@ import numpy as np
 import pytest
 from test_decode import empty, place
 
-from nanopilot.geometry import image_from_vehicle, looks_aside, model_camera, parent_from_child, rear_camera, side_camera
+from nanopilot.geometry import image_from_vehicle, looks_aside, model_camera, narrow_camera, parent_from_child, rear_camera, side_camera
 from nanopilot.messages import Detection, Frame, Kind
 from nanopilot.perception import Config, Network, decode
-from nanopilot.perception.around import LONGEST, Around
+from nanopilot.perception.around import FAR, LONGEST, REACH, Around
 from nanopilot.perception.decode import objects
 from nanopilot.sim.appearance import Appearance
 from nanopilot.sim.camera import CpuCamera
+from nanopilot.sim.lanemap import LanePath
 from nanopilot.sim.scene import Actor, Scene, StaticScene, Surface
+from nanopilot.train.frames import View, object_rows
 
-LEFT, RIGHT, REAR, FRONT = side_camera("left"), side_camera("right"), rear_camera(), model_camera()
+LEFT, RIGHT, REAR, FRONT, NARROW = side_camera("left"), side_camera("right"), rear_camera(), model_camera(), narrow_camera()
 
 
 def test_side_cameras_see_to_their_side_and_behind_the_front_cameras_edge():
@@ -83,4 +85,43 @@ def test_sides_are_added_and_what_the_front_camera_sees_is_left_to_it():
     assert view.objects == (beside,) and view.camera == "left" and view.yaw == LEFT.yaw and view.since == LONGEST
     (view,) = around(ahead, (Frame(0.1, "front", picture), Frame(0.1, "left", picture)), perceive).sides
     assert view.since == pytest.approx(0.1)
-    assert around(ahead, (Frame(0.2, "front", picture),), perceive) is ahead
+    assert around(ahead, (Frame(0.2, "front", picture),), perceive) == ahead
+
+
+def test_a_longer_lens_tells_who_is_far_ahead_where_it_looks():
+    """Its own of those beyond FAR in its picture; the front camera's of those near, aside, or beyond what it may be believed of."""
+    ahead = decode(empty(), 0.0, FRONT, "front", Config())
+    near, aside, doubled, beyond = seen_at(10.0, 0.0), seen_at(30.0, 20.0), seen_at(42.0, 0.5), seen_at(REACH + 5.0, -40.0)
+    far, too_near, cut = seen_at(40.0, 0.0), seen_at(FAR - 1.0, 1.0), seen_at(30.0, 9.5)
+    box = np.array([300.0, 150.0, 330.0, 180.0], np.float32)
+    far = replace(far, box=box)
+
+    def perceive(frame, camera, route, path):
+        assert camera is NARROW
+        return replace(ahead, objects=(far, too_near, cut))
+
+    around = Around((FRONT, NARROW))
+    picture = np.zeros((256, 512, 3), np.uint8)
+    frames = (Frame(0.0, "front", picture), Frame(0.0, "narrow", picture))
+    told = around(replace(ahead, objects=(near, aside, doubled, beyond)), frames, perceive)
+    places = sorted(tuple(o.position) for o in told.objects)
+    assert places == [(10.0, 0.0), (30.0, 20.0), (40.0, 0.0)] and told.sides == ()
+    moved = next(o for o in told.objects if o.position[0] == 40.0).box
+    np.testing.assert_allclose(moved[2:] - moved[:2], (box[2:] - box[:2]) / 3, atol=1e-3)
+    np.testing.assert_allclose(moved[:2], ((300 - FRONT.cx) / 3 + FRONT.cx, (150 - NARROW.cy) / 3 + FRONT.cy), atol=1e-3)
+    late = (frames[0], Frame(0.1, "narrow", picture))
+    assert around(replace(ahead, objects=(doubled,)), late, perceive).objects == (doubled,)
+    assert around(replace(ahead, valid=False), frames, perceive).objects == ()
+
+
+@pytest.mark.parametrize("x, y, yaw", [(40.0, 0.0, 0.0), (30.0, 5.0, 0.3), (70.0, -6.0, 1.6), (26.0, 2.0, -0.5)])
+def test_what_training_teaches_of_a_longer_lens_is_what_decoding_makes_of_it(x, y, yaw):
+    picture = type("Render", (), {"instance": np.zeros((256, 512), np.int32)})()
+    picture.instance[100:140, 200:260] = 7
+    view = View((0.0, 0.0, 0.0), LanePath(np.zeros((2, 2)), np.zeros(2, int), {}))
+    row = object_rows((Actor(7, "car", x, y, yaw, (4.5, 1.8, 1.5)),), picture, view, NARROW)[0]
+    out = empty()
+    place(out, row[6], row[7], row[8], 0.9)  # as the model camera would see it
+    (found,) = objects(out["heat"], out["box"], NARROW, Config())
+    np.testing.assert_allclose(found.position, (x, y), atol=0.02)
+    assert np.cos(found.yaw - yaw) == pytest.approx(1.0, abs=1e-3)
