@@ -80,6 +80,8 @@ class Routes:
     driver: Literal["pilot", "oracle", "lane_follower", "idm", "expert"] = "pilot"
     """oracle: our pilot with the truth for eyes. lane_follower: without a route. idm, expert: MetaDrive's own, who see the truth."""
     map: str = "3"
+    repaired: bool = False
+    """MetaDrive lays some ramps' lines across every lane, so that nobody can arrive: drive maps without that fault."""
     traffic: float = 0.1
     camera: Literal["cpu", "opengl"] = "cpu"
     json: Path | None = None
@@ -547,7 +549,7 @@ def evaluate(command: Routes | Minute | Faults | Protocols | Perception | Warnin
         report = robot.evaluate(config, seeds, workers, c.json)
     elif isinstance(c, Routes):
         report = routes.evaluate(seeds, c.driver, c.map, c.traffic, c.camera, workers, c.json, c.seconds or routes.SECONDS,
-                                 tuple(c.truth), tuple(c.without), c.ablations, c.logs, c.mode)  # fmt: skip
+                                 tuple(c.truth), tuple(c.without), c.ablations, c.logs, c.mode, c.repaired)  # fmt: skip
     else:
         report = minute.evaluate(seeds, c.camera, c.traffic, c.hz, c.oracle, workers, c.json)
     Console().print(ablate.table(report) if isinstance(c, Routes) and c.ablations else suite.table(report))

@@ -57,6 +57,7 @@ class DriveConfig:
     truth: tuple[str, ...] = ()  # ablation: what the truth says in place of perception, of TRUTHS
     without: tuple[str, ...] = ()  # ablation: parts the pilot must do without, of ablate.WITHOUT
     mode: Mode = "standard"  # how it drives
+    repaired: bool = False  # MetaDrive's ramps laid along their road
 
     def __post_init__(self) -> None:
         for name, low, high in (("seconds", 0, 86_400), ("hz", 10, 100), ("speed_kph", 0, 130)):
@@ -98,6 +99,7 @@ class DriveRow:
     reroutes: int = 0  # of towns: missed turns for which navigation found a new way
     near_misses: int = 0  # times too near to somebody, by responsibility-sensitive safety
     too_near: float = 0.0  # share of the time
+    passable: bool = True  # False: continuous lines across every lane, nobody can arrive
 
 
 def drive(
@@ -205,7 +207,8 @@ def body_config(config: DriveConfig) -> SimCarConfig:
     if config.town:
         return SimCarConfig(TownConfig(config.seed, config.town, config.traffic, step=1.0 / config.hz, speed_limit=config.speed_kph * KPH),
                             config.camera, cameras=cameras, sides=sides)  # fmt: skip
-    world = WorldConfig(config.seed, config.map, config.traffic, step=1.0 / config.hz, speed_limit=config.speed_kph * KPH)
+    world = WorldConfig(config.seed, config.map, config.traffic, step=1.0 / config.hz, speed_limit=config.speed_kph * KPH,
+                        repaired=config.repaired)  # fmt: skip
     return SimCarConfig(world, config.camera, cameras=cameras, sides=sides)
 
 
@@ -246,6 +249,7 @@ def judge(records: list[Record], truths: list[SimTruth], wall: float, stopped: s
         reroutes=truths[-1].reroutes if truths else 0,
         near_misses=near,
         too_near=too_near,
+        passable=bool(truths) and truths[-1].passable,
     )
 
 

@@ -3,8 +3,9 @@
 In: the path, tracks, where we would be if free. Out: Bounds on our distance over time, and why. Whoever moves along
 the path is predicted in the path's own coordinates (drivers keep their lane) and is a lead; whoever crosses is
 predicted on its present curve and acceleration for a while and, as tracks turn doubtfully, straight on as well; it is yielded to unless we
-are surely past before, with room for its left turn (right-hand traffic). Source of the graph:
-Fan et al. 2018 (arXiv 1807.08048). It knows no priority rules, signs or lights, and it doesn't look behind us.
+are surely past before, with room for its left turn (right-hand traffic). Who crosses inside a junction is waited for before it, for inside
+others drive; once inside, a smaller margin is enough to go on and leave it. Source of the graph: Fan et al. 2018 (arXiv 1807.08048).
+It knows no priority rules, signs or lights, and it doesn't look behind us.
 """
 
 from __future__ import annotations
@@ -55,12 +56,14 @@ class ConflictConfig:
     joining_share: float = 0.7  # of its speed along our path: within 45 degrees of our way
     touch_gap: float = 1.0  # m to what must not be touched
     yield_gap: float = 2.0  # m before a conflict zone
+    mouth_gap: float = 3.0  # m before a junction's mouth: one, and the 2 m to which navigation knows it
+    mouth_passed: float = 2.0  # m of our nose past it from which we are inside: what navigation can tell
     left_turn_radius: float = 20.0  # m, of who may turn left across our way: MetaDrive's junctions of two and three lanes (tuning map 3010)
     clear_time: float = 0.5  # s after it has left
     pass_margin: float = 2.0  # s we must be gone before it comes
     keep_yielding: float = 0.7  # s more for whom we already yield to
     patience: float = 6.0  # s of waiting, after which ...
-    impatient_margin: float = 0.6  # s is enough
+    impatient_margin: float = 0.6  # s is enough, as it is inside a junction
 
 
 @dataclass(frozen=True)
@@ -201,8 +204,11 @@ def assess(
     yielding: tuple[int, ...],
     gaps: LongitudinalConfig,
     config: ConflictConfig,
+    mouth: float = inf,
+    inside: bool = False,
 ) -> Verdict:
-    """Bounds from all tracks. `free` is our distance over time were we alone; `waiting` how long we have stood yielding, s."""
+    """Bounds from all tracks. `free` is our distance over time were we alone; `waiting` how long we have stood yielding, s; `mouth` how far
+    ahead the next junction begins, m; `inside` whether we are in one."""
     nose = vehicle.length - vehicle.rear_overhang
     half_width = 0.5 * vehicle.width + config.side_margin
     n = len(times)
@@ -233,8 +239,8 @@ def assess(
                 continue
             gone = float(np.interp(zone_out + vehicle.rear_overhang, free, times, right=np.inf))
             come = float(np.interp(zone_in - nose, free, times, right=np.inf))
-            margin = config.impatient_margin if waiting > config.patience else config.pass_margin
-            margin += config.keep_yielding if track.id in yielding else 0.0
+            margin = config.impatient_margin if inside or waiting > config.patience else config.pass_margin
+            margin += config.keep_yielding if track.id in yielding and not inside else 0.0
             soonest = free_braking(free, times, gaps)
             too_late_to_stop = zone_in - nose < soonest
             if gone + (0.0 if too_late_to_stop else margin) < times[first] or come > leaves + config.clear_time:
@@ -249,7 +255,10 @@ def assess(
             else:
                 until = times <= leaves + config.clear_time
                 swept = max(left_turn(path, track, times, half_width, config) - nose - config.yield_gap, soonest)
-                stop[until] = np.minimum(stop[until], min(zone_in - nose - config.yield_gap, swept))
+                before = min(zone_in - nose - config.yield_gap, swept)
+                if track.kind != Kind.PERSON and zone_in > mouth and mouth - nose + config.mouth_passed > soonest:
+                    before = min(before, max(mouth - nose - config.mouth_gap, soonest))
+                stop[until] = np.minimum(stop[until], before)
                 certain = o.surely & (times <= config.certain_horizon)
                 if certain.any():
                     during = until & (times >= times[first] - config.clear_time) & (times <= config.certain_horizon)

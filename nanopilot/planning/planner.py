@@ -19,6 +19,7 @@ from nanopilot.planning import behaviour, conflicts, lateral, longitudinal, rule
 Array = np.ndarray
 
 TURNS = (Turn.LEFT, Turn.RIGHT, Turn.ROUNDABOUT)  # slowed down for on navigation's word
+JUNCTIONS = (*TURNS, Turn.STRAIGHT)
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Config:
     unseen_stop: float = 2.0  # s without a lane until we stop, guess
     signal_before: float = 30.0  # m before a turn from which the turn signal shows, as traffic codes ask
     crossing_speed: float = 8.0  # m/s into a junction that we go straight through: others cross there (tuning map 3010)
+    junction_length: float = 25.0  # m from its mouth in which others drive: MetaDrive's of three lanes, guess
     stop_deceleration: float = 2.0  # m/s² of these stops; UN R157 (second-hand) allows 4
     arrived_distance: float = 2.0  # m to the goal: what navigation can tell, guess
     goal_notice: float = 20.0  # m before braking for the goal must begin: from here it is part of the plan, guess
@@ -51,6 +53,7 @@ class State:
     plan: Plan | None = None
     yields: tuple[int, ...] = ()
     waiting: float = 0.0  # s we have stood yielding
+    entered: float = np.inf  # m driven since our nose was in the last junction's mouth
     rules: rules.RulesState = field(default_factory=rules.RulesState)
 
 
@@ -68,6 +71,10 @@ def step(state: State, world: World, vehicle: VehicleModel, config: Config = Con
         plan = _no_road(world, acceleration, curvature, config)
         return State(line, plan, rules=state.rules), plan
 
+    mouth = world.next_turn_distance if world.next_turn in JUNCTIONS else np.inf
+    past = vehicle.length - vehicle.rear_overhang - mouth
+    entered = past if past > -config.conflicts.mouth_gap else state.entered + world.speed * dt
+    inside = config.conflicts.mouth_passed < entered < config.junction_length
     path = behaviour.blended(line, world.speed, config.behaviour)
     times = config.step * np.arange(config.speed_steps + 1)
     ruled, rule = rules.step(state.rules, world, dt, vehicle, config.rules)
@@ -81,8 +88,9 @@ def step(state: State, world: World, vehicle: VehicleModel, config: Config = Con
     table = conflicts.passing_speeds(path, world.tracks, table, config.longitudinal, config.conflicts)
     free = longitudinal.roll_out(path, table, times, world.speed, None, config.longitudinal)
     verdict = conflicts.assess(
-        path, world.tracks, times, free.s, vehicle, state.waiting, state.yields, config.longitudinal, config.conflicts
-    )
+        path, world.tracks, times, free.s, vehicle, state.waiting, state.yields, config.longitudinal, config.conflicts,
+        mouth, inside,
+    )  # fmt: skip
     ruled, rule = rules.blocked(ruled, rule, float(verdict.bounds.gap[-1]), float(verdict.bounds.lead_speed[-1]), config.rules)
     bounds, stop_reason = _stops(verdict.bounds, world, line, rule, config)
     profile = longitudinal.plan(path, table, times, world.speed, acceleration, bounds, vehicle, config.longitudinal)
@@ -100,7 +108,7 @@ def step(state: State, world: World, vehicle: VehicleModel, config: Config = Con
         signal=_signal(line, world, config),
     )  # fmt: skip
     waits = name == Behaviour.YIELD and world.speed < config.standing_speed
-    return State(line, plan, verdict.yields, state.waiting + dt if waits else 0.0, ruled), plan
+    return State(line, plan, verdict.yields, state.waiting + dt if waits else 0.0, entered, ruled), plan
 
 
 def _start(last: Plan | None, world: World, config: Config) -> tuple[float, float]:

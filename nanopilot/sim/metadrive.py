@@ -23,6 +23,7 @@ import numpy as np
 
 from nanopilot.geometry import project, wrap
 from nanopilot.messages import Kind, Route
+from nanopilot.sim import ramps
 from nanopilot.sim.lanemap import LaneMap, along, from_metadrive
 from nanopilot.sim.metadrive_map import markings, surfaces
 from nanopilot.sim.routes import make_route
@@ -59,6 +60,7 @@ class WorldConfig:
     lane_width: float = 3.5
     step: float = 0.05  # s
     speed_limit: float = 50 / 3.6  # m/s; MetaDrive has none of its own
+    repaired: bool = False  # ramps laid along their road, not along map x: `sim.ramps`
 
     def __post_init__(self) -> None:
         number = self.map.isdigit() and 1 <= int(self.map) <= MAX_BLOCKS
@@ -174,7 +176,8 @@ class MetaDriveWorld:
 
     def reset(self) -> None:
         """Put everything at its start."""
-        _, self.info = self.env.reset(seed=self.config.seed)
+        with ramps.laid_along_the_road(self.config.repaired):
+            _, self.info = self.env.reset(seed=self.config.seed)
         vehicle = self.vehicle
         vehicle.config["max_speed_km_h"] = TOP_SPEED_KPH
         self.lane_map = from_metadrive(self.env.current_map.road_network)
@@ -183,6 +186,8 @@ class MetaDriveWorld:
         self.t, self.acceleration, self.reward = 0.0, 0.0, 0.0
         self._speed, self._steps, self._ids = self.speed, 0, {}
         self._static = self._build()
+        continuous = [line.points for line in self._static.markings if line.dash is None]
+        self._passable = ramps.passable(self.lane_map, self.roads, continuous)
 
     def step(self, steer: float, throttle: float) -> None:
         """Advance by one step: steer in [-1, 1] of the wheels' full lock, left positive; throttle in [-1, 1], negative brakes."""
@@ -287,6 +292,7 @@ class MetaDriveWorld:
             crash_person=bool(self.info.get("crash_human")),
             out_of_road=bool(self.info.get("out_of_road")),
             arrived=bool(self.info.get("arrive_dest")),
+            passable=self._passable,
         )
 
     def _lanes_beside(self, lane, sample: int, side: str) -> int:

@@ -8,20 +8,26 @@ network in MetaDrive's wheel (`examples/ppo_expert`), computed by MetaDrive's nu
 from __future__ import annotations
 
 import logging
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
 
+from nanopilot.sim import ramps
+from nanopilot.sim.lanemap import from_metadrive
 from nanopilot.sim.metadrive import without_torch
+from nanopilot.sim.metadrive_map import markings
 
 PERIOD = 0.1  # s, MetaDrive's step
 
 
-def drive_peer(name: Literal["idm", "expert"], seed: int, map: str = "3", traffic: float = 0.1, max_steps: int = 2000) -> dict[str, Any]:
+def drive_peer(
+    name: Literal["idm", "expert"], seed: int, map: str = "3", traffic: float = 0.1, max_steps: int = 2000, repaired: bool = False
+) -> dict[str, Any]:
     """Drive one episode.
 
     Keys: arrived, crash_vehicle, crash_object, crash_person, out_of_road, time_out, route_completion, mean_speed (m/s), steps,
-    seconds, why (which line was touched) and where (x, y at the end).
+    seconds, why (which line was touched), where (x, y at the end) and passable (`sim.ramps`).
     """
     with without_torch():
         from metadrive.engine.base_engine import BaseEngine
@@ -42,7 +48,11 @@ def drive_peer(name: Literal["idm", "expert"], seed: int, map: str = "3", traffi
     }
     env = MetaDriveEnv(config | ({"agent_policy": IDMPolicy} if name == "idm" else {}))
     try:
-        env.reset(seed=seed)
+        with ramps.laid_along_the_road(repaired):
+            env.reset(seed=seed)
+        continuous = [line.points for line in markings(env.current_map) if line.dash is None]
+        roads = tuple(pairwise(env.agent.navigation.checkpoints))
+        passable = ramps.passable(from_metadrive(env.current_map.road_network), roads, continuous)
         np.random.seed(seed)  # noqa: NPY002  the expert samples from numpy's global generator
         speeds, info, done = [], {}, False
         while not done and len(speeds) < max_steps:
@@ -62,6 +72,7 @@ def drive_peer(name: Literal["idm", "expert"], seed: int, map: str = "3", traffi
             "steps": len(speeds),
             "seconds": len(speeds) * PERIOD,
             "why": next((f for f in flags if getattr(car, f)), "off every lane") if info["out_of_road"] else "",
+            "passable": passable,
             "where": tuple(float(c) for c in car.position),
         }
     finally:

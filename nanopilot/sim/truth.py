@@ -67,6 +67,7 @@ class SimTruth(Message):
     infractions: tuple[str, ...] = ()  # of towns, so far: names of sim.sumo.PENALTIES' keys
     wrong_way: float = 0.0  # m driven outside the lanes of our direction
     reroutes: int = 0  # new ways that navigation had to find, of towns
+    passable: bool = True  # whether continuous lines leave any way to the destination (`sim.ramps`)
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,10 @@
 In: the own motion and measured polylines. Out: the same line now. Points are moved with the car, read again at
 PATH_ARC from abeam of the rear axle, made less certain by drift, and corrected (judged along their normals, so
 90 degree turns are no special case) by a fading-memory Kalman filter per point: frames closer together than the memory share
-their errors, so they may not make the estimate ever surer. What is known fades only as far as a frame knows better: a road seen
-well from the junction's edge is not forgotten for the guesses made inside. A point that is contradicted for longer than
-`patience` is taken anew. It does not know what the line is. Source: Sorenson & Sacks 1971 (fading memory).
+their errors, so they may not make the estimate ever surer. At hand, what is known fades only as far as a frame knows better: a road seen
+well from the junction's edge is not forgotten for the guesses made inside. Farther on it is the frame's own doubt that counts: what was
+told as sure from 40 m and as a guess from 20 was never known. A point that is contradicted for longer than `patience` is taken anew.
+It does not know what the line is. Source: Sorenson & Sacks 1971 (fading memory).
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class CurveConfig:
 
     memory: float = 0.14  # s over which equally good frames are averaged: rms of white noise at 20 Hz comes out 0.4-fold, lag 0.14 s
     gate: float = 3.5  # standard deviations
+    overlooked: float = 15.0  # m: nearer than this a frame may show less of the road than one from farther back did (logs of roundabouts)
     patience: float = 0.15  # s of contradiction until a point is taken anew
     drift_time: float = 0.03  # m / sqrt(s), at the car
     drift_metre: float = 0.01  # m / sqrt(m driven), at the car
@@ -138,9 +140,10 @@ def fused(curve: RoadCurve | None, seen: Measured, dt: float, config: CurveConfi
     known, told = curve.std**-2.0, seen.std**-2.0  # information
     share = dt / (dt + config.memory)
     accepted = ~seen.seen | (d**2 <= config.gate**2 * (1 / known + 1 / told))
-    total = known + share * (told - np.minimum(known, told))  # a frame replaces no more than it brings
+    poorer = np.minimum(known, told)  # at hand, and of a second opinion, a frame replaces no more than it brings; farther on it is believed
+    total = known + share * (told - np.where(stubborn | (config.overlooked > PATH_ARC), poorer, known))
     gain = np.where(accepted, share * told / total, 0.0)
-    points = _between(curve.points, seen.points, gain, np.where(seen.seen, total, 1e-9))
+    points = _between(curve.points, seen.points, gain, total)
     std = np.where(accepted, total**-0.5, curve.std)
     if stubborn:
         return replace(curve, points=points, std=std)

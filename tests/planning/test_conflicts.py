@@ -161,3 +161,20 @@ def test_room_is_left_for_a_left_turn_of_who_comes_from_the_right():
     assert fast == pytest.approx(11.0**2 / (2 * 5.0), abs=0.01)
     from_the_left = track(24.0, 14.0, -np.pi / 2, 7.0)  # its left turn leads away
     assert judge(from_the_left).bounds.stop[0] == pytest.approx(24 - 0.9 - NOSE - CONFIG.yield_gap, abs=0.6)
+
+
+@pytest.mark.parametrize("mouth", [11.0, 15.0])
+def test_who_crosses_inside_a_junction_is_waited_for_before_it(mouth):
+    """Its lane is 24 m ahead: without a junction we would stand 2 m before that lane, where others of the junction drive."""
+    crossing = track(24.0, 14.0, -np.pi / 2, 7.0)
+    before = assess(STRAIGHT, (crossing,), TIMES, 8.0 * TIMES, CAR, 0.0, (), GAPS, CONFIG, mouth)
+    assert before.bounds.stop[0] == pytest.approx(max(mouth - NOSE - CONFIG.mouth_gap, 8.0**2 / (2 * 5.0)), abs=0.01)
+    far = assess(STRAIGHT, (crossing,), TIMES, 8.0 * TIMES, CAR, 0.0, (), GAPS, CONFIG, 40.0)
+    assert far.bounds.stop[0] == judge(crossing).bounds.stop[0]
+
+
+def test_once_inside_a_junction_we_leave_it_before_who_comes_by_half_a_second():
+    comes = crossing_after(3.4)  # we are gone after 2.4 s: too little to drive in, enough to drive out
+    assert judge(comes, speed=5.0).yields == (1,)
+    assert free(assess(STRAIGHT, (comes,), TIMES, 5.0 * TIMES, CAR, 0.0, (1,), GAPS, CONFIG, np.inf, True))
+    assert assess(STRAIGHT, (crossing_after(2.6),), TIMES, 5.0 * TIMES, CAR, 0.0, (), GAPS, CONFIG, np.inf, True).yields == (1,)
