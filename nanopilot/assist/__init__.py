@@ -1,6 +1,6 @@
 """Warnings: the world and what the frame shows -> what the driver should know, pilot engaged or not.
 
-In: a World, its frame's Percept (or None: blind), own motion, camera and car. Out: the Warnings that hold now. Each warning is
+In: a World, its frame's Percept (or None: blind), own motion, camera and car. Out: Warnings. Each warning is
 a pure function in a file of its own with its limits and their sources; this file only calls them. Those that need the own
 speed are silent while it is unknown: `off` says which and why. Nothing here is a certified system: limits are
 second-hand where the files say so. It doesn't brake (`guardian` does), and knows no turn signal: a lane change by intent is warned of.
@@ -34,6 +34,7 @@ from nanopilot.messages import (
     Warning,
     WarningKind,
     WarningLevel,
+    Warnings,
     World,
     speed_known,
 )
@@ -71,6 +72,7 @@ class State:
     standstill: StandstillState = StandstillState()
     blind_spot: BlindSpotState = BlindSpotState()
     camera: Latch = Latch()
+    active: tuple[Warning, ...] = ()  # of the last step
 
 
 def initial() -> State:
@@ -92,8 +94,8 @@ def step(
     vehicle: VehicleModel,
     config: Config,
     calibration: Calibration | None = None,
-) -> tuple[State, tuple[Warning, ...]]:
-    """All warnings that hold at `world.t`. `percept`'s boxes must be in `camera`'s pixels."""
+) -> tuple[State, Warnings]:
+    """All warnings at `world.t`. `percept`'s boxes must be in `camera`'s pixels."""
     t, c = world.t, config
     growths = closing_.grown(state.growths, world, percept, camera, c.closing)
     paths = in_path.own_paths(world, car, c.path)
@@ -115,10 +117,12 @@ def step(
     blind_state, beside = blind_spot_.blind_spot(state.blind_spot, world, percept, lane_state, vehicle, c.blind_spot)
     camera_state, blocked = camera_.blocked(state.camera, world, percept, c.camera)
     uncalibrated = camera_.not_calibrated(calibration)
-    warnings = (collision, people, *departures, *beside, red, gap, over, sign, *chimes, blocked, uncalibrated)
+    all_of_them = (collision, people, *departures, *beside, red, gap, over, sign, *chimes, blocked, uncalibrated)
+    active = tuple(w for w in all_of_them if w is not None)
+    warnings = Warnings(t, active, begun(state.active, active), tuple(off(car)), speed_state.limit)
     state = State(growths, -1 if lead is None else lead.id, how, forward_state, headway_state, lane_state, vulnerable_state, speed_state,
-                  light_state, standstill_state, blind_state, camera_state)  # fmt: skip
-    return state, tuple(w for w in warnings if w is not None)
+                  light_state, standstill_state, blind_state, camera_state, active)  # fmt: skip
+    return state, warnings
 
 
 def is_event(warning: Warning) -> bool:

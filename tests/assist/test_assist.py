@@ -65,7 +65,7 @@ def play(seconds: float, speed: float, scene, percept=seen, std: float = 0.1, ca
     for t in np.arange(0, seconds, DT):
         t = float(t)
         state, now = assist.step(state, scene(t), percept(t), car(t, speed, std), CAMERA, CAR, assist.Config(), calibration)
-        out += [(t, w) for w in now]
+        out += [(t, w) for w in now.active]
     return out
 
 
@@ -299,7 +299,7 @@ def test_a_latch_rises_after_confirmation_and_falls_after_hold():
 def test_a_blind_step_raises_nothing_and_warns_of_nothing_new(bad):
     state = assist.initial()
     state, now = assist.step(state, world(0.0, 10.0), bad, car(0.0, 10.0), CAMERA, CAR, assist.Config())
-    assert now == ()
+    assert now.active == now.new == ()
 
 
 def test_who_is_beside_the_arc_we_drive_is_not_in_our_way_though_the_seen_path_bends_to_him():
