@@ -45,11 +45,11 @@ class Row:
     earliest: float | None
     latest: float | None
     warned: float | None
-    error: float | None  # s outside the window; None: never came, or nothing expected
+    error_s: float | None  # s outside the window; None: never came, or nothing expected
     in_time: bool
     false: tuple[str, ...]
     speed_error: float | None  # median share, where speed was known
-    error_m: float | None = None  # m driven in `error`
+    error_m: float | None = None  # m driven in `error_s`
     seed: int = 0
     told: str = ""  # the kind that was warned of
 
@@ -101,7 +101,7 @@ def summary(rows: list[Row]) -> dict[str, dict[str, float]]:
         mine = [r for r in rows if r.expected == kind]
         false = sum(f.startswith(f"{kind} at") for r in rows for f in r.false)
         if mine or false:
-            came = [abs(r.error) for r in mine if r.error is not None]
+            came = [abs(r.error_s) for r in mine if r.error_s is not None]
             out[kind] = {"clips": len(mine), "in_time": sum(r.in_time for r in mine), "never": sum(r.warned is None for r in mine),
                          "other_kind": sum(r.told not in ("", kind) for r in mine),
                          "worst_error_s": max(came, default=0.0),
@@ -114,7 +114,7 @@ def row(job: dict[str, Any]) -> dict[str, Any]:
     """One clip of a seed, in a worker."""
     r = play(next(c for c in clips(job["seed"]) if c.name == job["clip"]), job["hz"], job["seed"])
     when, told, error = cells(r)[2:5]
-    reason = f"{r.name}: {'; '.join(filter(None, (f'{told} s, wanted {when}' if r.expected else '', error, *r.false))) or 'silent'}"
+    reason = f"{r.name}: {'; '.join(filter(None, (f'{told} s, wanted {when}, {error}' if r.expected else '', *r.false))) or 'silent'}"
     return asdict(r) | {"reason": reason, "success": (r.in_time or not r.expected) and not r.false}
 
 
@@ -123,7 +123,7 @@ def cells(r: Row) -> tuple[str, ...]:
     window = f"{r.earliest:.1f} to {r.latest:.1f}" if r.expected else "silence"
     told = "-" if not r.expected else "never" if r.warned is None else f"{r.warned:.2f}"
     told += f" as {r.told}" if r.told not in ("", r.expected) else ""
-    error = "-" if not r.expected else "in time" if r.in_time else "" if r.error is None else f"{r.error:+.2f}"
+    error = "-" if not r.expected else "in time" if r.in_time else "" if r.error_s is None else f"{r.error_s:+.2f}"
     metres = f"{r.error_m:+.1f}" if r.error_m else ""
     speed = "-" if r.speed_error is None else f"{100 * r.speed_error:.1f} %"
     return r.name, str(r.seed), window, told, error, metres, speed, "\n".join(r.false)
