@@ -1,8 +1,8 @@
 """Cut-in: has the closest in path come into our way from beside it?
 
 In: tracks, own paths, the closest in path. Out: one notice, told once for each that comes in; the danger itself is `forward`'s and
-`headway`'s. Somebody we steer behind has not come in: what counts is his own speed across our path. It needs no own speed. No standard asks
-for it; UN R157 and R171 only test that one reacts.
+`headway`'s. Somebody we steer behind has not come in: what counts is his own speed across our path; nor has who crosses it. It needs no own
+speed. No standard asks for it; UN R157 and R171 only test that one reacts.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ class CutInConfig:
     clear: float = 0.2  # m of air between our flanks' paths: then he is beside
     memory: float = 3.0  # s since he was
     least_rate: float = 0.5  # m/s across our path; a lane change takes 3 to 6 s
+    most_angle: float = np.pi / 4  # rad between his heading and our path: who turns in, or crosses, is steeper
     least_age: float = 0.6  # s of his track, so that its speed means something
     reach: float = 45.0  # m
     told: float = 2.0  # s
@@ -54,16 +55,18 @@ def cut_in(
     warning = state.warning if state.warning is not None and t - state.warning.t <= config.told else None
     if lead is not None and lead.x < config.reach and places.get(lead.id, (0, t))[1] < t:
         side, _ = places.pop(lead.id)
-        rate = side * _across(lead, paths[0])
-        if rate > config.least_rate:
+        along = _direction(paths[0], lead.x)
+        rate = side * float(along[0] * lead.vy - along[1] * lead.vx)  # positive to us
+        steep = abs(float(along[0] * np.sin(lead.yaw) - along[1] * np.cos(lead.yaw)))
+        if rate > config.least_rate and steep < np.sin(config.most_angle):
             reason = f"a {lead.kind} comes into our way from the {'left' if side < 0 else 'right'}, {lead.x:.0f} m ahead"
             warning = Warning(t, WarningKind.CUT_IN, WarningLevel.INFO, rate, lead.velocity_std, config.least_rate, "m/s", reason, side,
                               lead.id)  # fmt: skip
     return CutInState(places, warning), warning
 
 
-def _across(track: Track, path: Float[np.ndarray, "n 2"]) -> float:
-    """m/s at which the track moves to the left of the path's direction where it is."""
-    k = int(np.clip(np.searchsorted(path[:, 0], track.x), 1, len(path) - 1))
-    along = path[k] - path[k - 1]
-    return float(along[0] * track.vy - along[1] * track.vx) / max(float(np.hypot(*along)), 1e-6)
+def _direction(path: Float[np.ndarray, "n 2"], x: float) -> Float[np.ndarray, "2"]:
+    """The path's unit vector beside `x`."""
+    k = int(np.clip(np.searchsorted(path[:, 0], x), 1, len(path) - 1))
+    step = path[k] - path[k - 1]
+    return step / max(float(np.hypot(*step)), 1e-6)

@@ -346,6 +346,7 @@ def test_who_comes_into_our_way_is_told_once_and_from_which_side():
         ("a car that was always ahead of us", lambda t: coming_in(t + 9.0, 1.2)),
         ("a car beside us", lambda t: coming_in(t, 0.0)),
         ("one behind which we change lanes", lambda t: coming_in(t, 0.0, own_rate=1.2)),
+        ("one that crosses", lambda t: coming_in(t, 1.2, yaw=1.3)),
         ("one that drifts within its lane", lambda t: coming_in(t, 1.2, until=-2.5)),
     ],
 )
