@@ -114,7 +114,8 @@ def row(job: dict[str, Any]) -> dict[str, Any]:
     """One clip of a seed, in a worker."""
     r = play(next(c for c in clips(job["seed"]) if c.name == job["clip"]), job["hz"], job["seed"])
     when, told, error = cells(r)[2:5]
-    reason = f"{r.name}: {'; '.join(filter(None, (f'{told} s, wanted {when}, {error}' if r.expected else '', *r.false))) or 'silent'}"
+    came = f"{told}, wanted {when}" + (f", {error}" if error else "")
+    reason = f"{r.name}: {'; '.join((came,) * bool(r.expected) + r.false) or 'silent'}"
     return asdict(r) | {"reason": reason, "success": (r.in_time or not r.expected) and not r.false}
 
 
