@@ -1,26 +1,28 @@
 """Speed from video against KITTI odometry's poses: what `watch` would say of a camera whose height alone is known.
 
-    python dev/bench_odometry.py [SEQUENCE_FOLDER]
+    python dev/bench_odometry.py [SEQUENCE_FOLDER] [--json docs/results/odometry.json]
 
 In: a folder with image_l, calib.txt and poses.txt (10 Hz). Out: median and 90th percentile of the relative speed error, of all frames
 (pitch unknown at the first) and of the second half, and the median error of the yaw rate.
 """
 
+import argparse
+import json
 import os
-import sys
 from itertools import pairwise
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from nanopilot.evaluate.suite import origin
 from nanopilot.messages import CameraModel, Frame
 from nanopilot.world import mounting, odometry
 
 HZ, HEIGHT = 10.0, 1.65  # Geiger et al. 2012
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, out: Path | None) -> None:
     if not folder.is_dir():
         raise SystemExit(f"no KITTI odometry sequence in {folder} (NANOPILOT_DATA)")
     p = np.loadtxt(folder / "calib.txt")[0].reshape(3, 4)
@@ -43,12 +45,26 @@ def main(folder: Path) -> None:
     error = np.array([abs(m.speed / v - 1) for m, v in zip(told[1:], speed, strict=True)])
     turned = np.array([abs(m.yaw_rate - y) for m, y in zip(told[1:], yaw_rate, strict=True)])
     half = len(error) // 2
-    for name, part in (("all frames", error[1:]), ("second half", error[half:])):
-        print(f"speed, {name}: median error {100 * np.median(part):.1f} %, 90th percentile {100 * np.percentile(part, 90):.1f} %")
-    print(f"yaw rate: median error {np.median(turned[1:]):.4f} rad/s")
-    print(f"camera: pitch {np.degrees(calibration.pitch):.2f} ± {np.degrees(calibration.pitch_std):.2f}°")
+    summary = {
+        "pictures": len(told),
+        "speed_median_error_percent": 100 * float(np.median(error[1:])),
+        "speed_90th_percentile_error_percent": 100 * float(np.percentile(error[1:], 90)),
+        "speed_median_error_second_half_percent": 100 * float(np.median(error[half:])),
+        "speed_90th_percentile_error_second_half_percent": 100 * float(np.percentile(error[half:], 90)),
+        "yaw_rate_median_error_rad_per_s": float(np.median(turned[1:])),
+        "camera_pitch_deg": float(np.degrees(calibration.pitch)),
+        "camera_pitch_std_deg": float(np.degrees(calibration.pitch_std)),
+    }
+    for name, value in summary.items():
+        print(f"{name.replace('_', ' ')}: {value:.3g}")
+    if out is not None:
+        out.write_text(json.dumps(origin("odometry") | {"rows": [], "summary": summary}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
     data = Path(os.environ.get("NANOPILOT_DATA", "../shared/data"))
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else data / "kitti_odometry" / "sequence_1")
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path, nargs="?", default=data / "kitti_odometry" / "sequence_1")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    main(args.folder, args.json)

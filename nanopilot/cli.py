@@ -178,7 +178,9 @@ class Warnings:
     seeds: str = "100"
     """Light, colours, scenery and the camera's pitch: below 100 they are for tuning."""
     json: Path | None = None
-    """Write the figures here."""
+    """Write the figures here; finished clips are kept beside it, and a stopped run goes on."""
+    workers: int = 1
+    """Clips at a time."""
 
 
 @dataclass(frozen=True)

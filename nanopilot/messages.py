@@ -487,6 +487,7 @@ class Plan(Message):
     lead_id: int = -1  # the track that limits us, if any
     signal: Signal = Signal.OFF
     reach: Reach | None = None  # None: the arms swing as the gait wants
+    set_speed: float = 0.0  # m/s, that it would drive here were nobody in its way and the road straight; 0 none
 
 
 @dataclass(frozen=True)
@@ -608,6 +609,7 @@ class WarningKind(StrEnum):
     LEAD_LEFT = "lead_left"
     GREEN_LIGHT = "green_light"
     BLIND_SPOT = "blind_spot"
+    CUT_IN = "cut_in"
     CAMERA_BLOCKED = "camera_blocked"
     NOT_CALIBRATED = "not_calibrated"
     CAMERA_MOVED = "camera_moved"

@@ -19,7 +19,7 @@ from typing import Any
 
 from nanopilot import assist, control, planning, safety, world
 from nanopilot.assist import guardian
-from nanopilot.messages import Body, BodyStopped, Command, Guard, Observation, Percept, Plan, RssVerdict, SafeCommand, World
+from nanopilot.messages import Body, BodyStopped, Command, Guard, Observation, Percept, Plan, RssVerdict, SafeCommand, Warnings, World
 from nanopilot.perception import Network, around, lamps, plausible
 from nanopilot.safety import rss
 
@@ -69,6 +69,7 @@ class Record:
     seconds: dict[str, float]
     rss: RssVerdict | None = None
     guard: Guard | None = None
+    warnings: Warnings | None = None
 
 
 class Pilot:
@@ -95,7 +96,7 @@ class Pilot:
             except BodyStopped as stop:
                 self.stopped = str(stop)
                 return
-            percept = seen = plan = command = verdict = guard = None
+            percept = seen = plan = command = verdict = guard = warnings = None
             fault, clock = "", Stopwatch()
             try:
                 path = s.world.expected(world_state, observation, c.world)
@@ -115,7 +116,7 @@ class Pilot:
                 world_state, seen = s.world.step(world_state, observation, percept, c.world)
                 route_line = seen.route_line if len(seen.route_line) else None
                 clock.lap("world")
-                assist_state, _ = s.assist.step(assist_state, seen, percept, observation.car, camera, vehicle, c.assist)
+                assist_state, warnings = s.assist.step(assist_state, seen, percept, observation.car, camera, vehicle, c.assist)
                 guard_state, guard = s.guardian.step(guard_state, assist_state, seen, percept, observation.car, vehicle, c.guardian)
                 clock.lap("assist")
                 plan_state, plan = s.planning.step(plan_state, seen, vehicle, c.planning)
@@ -130,7 +131,7 @@ class Pilot:
             safety_state, safe = s.safety.step(safety_state, command, car, t, c.safety, False, concern, verdict, guard)
             clock.lap("safety")
             self.body.act(safe)
-            yield Record(observation, percept, seen, plan, command, safe, fault, clock.seconds, verdict, guard)
+            yield Record(observation, percept, seen, plan, command, safe, fault, clock.seconds, verdict, guard, warnings)
 
 
 class Stopwatch:

@@ -4,9 +4,25 @@ import numpy as np
 import pytest
 
 from nanopilot import planning
+from nanopilot.evaluate.drive import write_body, write_record
 from nanopilot.geometry import model_camera
-from nanopilot.messages import Alert, BodyStopped, CarState, Frame, Mode, Observation, Percept, VehicleModel
+from nanopilot.log import Log
+from nanopilot.messages import (
+    Alert,
+    BodyStopped,
+    CarState,
+    Detection,
+    Frame,
+    Kind,
+    Mode,
+    Observation,
+    Percept,
+    VehicleModel,
+    WarningKind,
+    WarningLevel,
+)
 from nanopilot.pilot import Pilot
+from nanopilot.viewer.index import Index
 
 DT = 0.05
 
@@ -35,9 +51,9 @@ class Body:
         pass
 
 
-def percept(frame, camera, route_line, path):
+def percept(frame, camera, route_line, path, objects=()):
     blind = np.zeros(1, np.float32)
-    return Percept(frame.t, camera.name, (), None, (), np.zeros((1, 1), np.uint8), blind, 1.0, True)
+    return Percept(frame.t, camera.name, (), None, objects, np.zeros((1, 1), np.uint8), blind, 1.0, True)
 
 
 def ride(perceive=percept, **body):
@@ -79,3 +95,28 @@ def test_a_plan_that_fails_takes_the_command_away(monkeypatch):
     records = ride()
     assert all(r.command is None and r.fault == "ValueError: no way" for r in records)
     assert records[0].safe.mode == Mode.TAKEOVER and records[-1].safe.mode == Mode.MINIMUM_RISK
+
+
+def test_what_is_warned_of_is_in_the_record_the_log_and_the_list_of_events(tmp_path):
+    def car_stands_ahead(frame, camera, *_):
+        x = 34.0 - 10.0 * frame.t  # of its middle; our front is 3.6 m ahead of our rear axle
+        place, box = np.array([x, 0.0], np.float32), np.array([250 - 200 / x, 100 - 100 / x, 250 + 200 / x, 100 + 100 / x], np.float32)
+        there = Detection(Kind.VEHICLE, 0.9, box, place, 0.0, 4.5, 1.8, x - camera.x, 0.3, 0.01)
+        return percept(frame, camera, None, None, (there,))
+
+    records = ride(car_stands_ahead)
+    begun = [w for r in records for w in r.warnings.new if w.kind == WarningKind.FORWARD_COLLISION]
+    assert [w.level for w in begun] == [WarningLevel.EARLY, WarningLevel.MEDIUM, WarningLevel.LATE]
+    left = (34.0 - 2.25 - 3.6) / 10.0  # s to the collision at the start; the early one waits until the track is half a second old
+    assert [w.t for w in begun[1:]] == pytest.approx([left - 2.1, left - 1.2], abs=0.15)
+
+    path = tmp_path / "drive.mcap"
+    with Log(path) as log:
+        write_body(log, Body())
+        for record in records:
+            write_record(log, record, None)
+    index = Index(path)
+    while index.grow():
+        pass
+    said = [e.text for e in index.events.all if e.source == "warning"]
+    assert len(said) == 3 and said[0] == f"forward collision: {begun[0].reason}"

@@ -1,6 +1,6 @@
 """Warnings: the world and what the frame shows -> what the driver should know, pilot engaged or not.
 
-In: a World, its frame's Percept (or None: blind), own motion, camera and car. Out: the Warnings that hold now. Each warning is
+In: a World, its frame's Percept (or None: blind), own motion, camera and car. Out: Warnings. Each warning is
 a pure function in a file of its own with its limits and their sources; this file only calls them. Those that need the own
 speed are silent while it is unknown: `off` says which and why. Nothing here is a certified system: limits are
 second-hand where the files say so. It doesn't brake (`guardian` does), and knows no turn signal: a lane change by intent is warned of.
@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from nanopilot.assist import blind_spot as blind_spot_
 from nanopilot.assist import camera as camera_
 from nanopilot.assist import closing as closing_
+from nanopilot.assist import cut_in as cut_in_
 from nanopilot.assist import forward, in_path, lane, roadside, standstill, vulnerable
 from nanopilot.assist.blind_spot import BlindSpotConfig, BlindSpotState
 from nanopilot.assist.camera import CameraConfig
 from nanopilot.assist.closing import Closing, ClosingConfig, Growths
+from nanopilot.assist.cut_in import CutInConfig, CutInState
 from nanopilot.assist.forward import ForwardConfig, HeadwayConfig, HeadwayState
 from nanopilot.assist.in_path import PathConfig
 from nanopilot.assist.lane import LaneConfig, LaneState
@@ -34,6 +36,7 @@ from nanopilot.messages import (
     Warning,
     WarningKind,
     WarningLevel,
+    Warnings,
     World,
     speed_known,
 )
@@ -45,7 +48,7 @@ SPEED_GATED = (WarningKind.HEADWAY, WarningKind.LANE_DEPARTURE, WarningKind.OVER
 @dataclass(frozen=True)
 class Config:
     path: PathConfig = field(default_factory=PathConfig)
-    closing: ClosingConfig = field(default_factory=ClosingConfig)
+    closing: ClosingConfig = ClosingConfig(on_foot=1.0)  # far off, people are told to be as far as a second ago: as if they ran ahead of us
     forward: ForwardConfig = field(default_factory=ForwardConfig)
     headway: HeadwayConfig = field(default_factory=HeadwayConfig)
     lane: LaneConfig = field(default_factory=LaneConfig)
@@ -54,6 +57,7 @@ class Config:
     light: LightConfig = field(default_factory=LightConfig)
     standstill: StandstillConfig = field(default_factory=StandstillConfig)
     blind_spot: BlindSpotConfig = field(default_factory=BlindSpotConfig)
+    cut_in: CutInConfig = field(default_factory=CutInConfig)
     camera: CameraConfig = field(default_factory=CameraConfig)
 
 
@@ -70,7 +74,9 @@ class State:
     light: Latch = Latch()
     standstill: StandstillState = StandstillState()
     blind_spot: BlindSpotState = BlindSpotState()
+    cut_in: CutInState = CutInState()
     camera: Latch = Latch()
+    active: tuple[Warning, ...] = ()  # of the last step
 
 
 def initial() -> State:
@@ -92,8 +98,8 @@ def step(
     vehicle: VehicleModel,
     config: Config,
     calibration: Calibration | None = None,
-) -> tuple[State, tuple[Warning, ...]]:
-    """All warnings that hold at `world.t`. `percept`'s boxes must be in `camera`'s pixels."""
+) -> tuple[State, Warnings]:
+    """All warnings at `world.t`. `percept`'s boxes must be in `camera`'s pixels."""
     t, c = world.t, config
     growths = closing_.grown(state.growths, world, percept, camera, c.closing)
     paths = in_path.own_paths(world, car, c.path)
@@ -113,17 +119,20 @@ def step(
     light_state, red = roadside.red_light(state.light, t, percept, camera, car, c.light)
     standstill_state, chimes = standstill.has_left(state.standstill, t, lead, percept, car, c.standstill)
     blind_state, beside = blind_spot_.blind_spot(state.blind_spot, world, percept, lane_state, vehicle, c.blind_spot)
+    cut_in_state, comes_in = cut_in_.cut_in(state.cut_in, world, lead, paths, vehicle, c.cut_in)
     camera_state, blocked = camera_.blocked(state.camera, world, percept, c.camera)
     uncalibrated = camera_.not_calibrated(calibration)
-    warnings = (collision, people, *departures, *beside, red, gap, over, sign, *chimes, blocked, uncalibrated)
+    all_of_them = (collision, people, *departures, *beside, red, gap, comes_in, over, sign, *chimes, blocked, uncalibrated)
+    active = tuple(w for w in all_of_them if w is not None)
+    warnings = Warnings(t, active, begun(state.active, active), tuple(off(car)), speed_state.limit)
     state = State(growths, -1 if lead is None else lead.id, how, forward_state, headway_state, lane_state, vulnerable_state, speed_state,
-                  light_state, standstill_state, blind_state, camera_state)  # fmt: skip
-    return state, tuple(w for w in warnings if w is not None)
+                  light_state, standstill_state, blind_state, cut_in_state, camera_state, active)  # fmt: skip
+    return state, warnings
 
 
 def is_event(warning: Warning) -> bool:
     """Whether it belongs in a list of events: a shown headway and the calibration's progress are states, not events."""
-    return warning.level != WarningLevel.INFO or warning.kind == WarningKind.SPEED_LIMIT
+    return warning.level != WarningLevel.INFO or warning.kind in (WarningKind.SPEED_LIMIT, WarningKind.CUT_IN)
 
 
 def begun(last: tuple[Warning, ...], now: tuple[Warning, ...]) -> tuple[Warning, ...]:

@@ -35,6 +35,8 @@ class ClosingConfig:
     least_gap: float = 0.5  # m
     braking: float = 1.5  # m/s², a milder deceleration of the other is taken for noise
     forget: float = 1.0  # s
+    on_foot: float = inf  # m/s along our way that is believed of a person (`assist.Config` says why it is less)
+    far: float = 15.0  # m: from there on; nearer, who keeps so far ahead of us does
     prior: float = 6.0  # m/s, velocity_std with which the tracker begins a vehicle, at rest: taken out again, for it is no measurement
 
 
@@ -102,7 +104,8 @@ def closing(track: Track, growth: Rate | None, world: World, vehicle: VehicleMod
 def _measured(track: Track, config: ClosingConfig) -> tuple[float, float]:
     """(vx, variance) without the tracker's prior, which would take a new vehicle for a standing one and warn of each."""
     if track.kind != Kind.VEHICLE:
-        return track.vx, track.velocity_std**2  # people and cyclists are slow indeed
+        limit = config.on_foot if track.kind == Kind.PERSON and track.x > config.far else inf
+        return min(max(track.vx, -limit), limit), track.velocity_std**2  # people and cyclists are slow indeed
     share = max(1 - (track.velocity_std / config.prior) ** 2, LEAST_SHARE)  # of the information that was measured
     return track.vx / share, track.velocity_std**2 / share
 

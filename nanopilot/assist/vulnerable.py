@@ -35,6 +35,7 @@ class VulnerableConfig:
     fastest: float = 3.5  # m/s on foot, guess (Euro NCAP's runner: 2.2): faster, and more than
     towards: float = 1.0  # m/s of it towards us, guess: two of a crowd taken for one; away or across it may be an unrecognised cyclist
     position_doubt: float = 1.0  # m, guess: a track less certain is not warned of
+    same: float = 2.0  # m, guess: tracks so near each other are one body that was taken for both kinds; the likelier kind is told
     confirm: float = 0.1  # s, guess
     hold: float = 0.6  # s, guess
     release: float = 1.2  # guess
@@ -58,7 +59,7 @@ def vulnerable_collision(
                 continue
             if track.kind == Kind.PERSON and track.vx < -config.towards and hypot(track.vx, track.vy) > config.fastest:
                 continue
-            if not all(_meets(track, how, path, vehicle, config) for path in paths):
+            if not _meets(track, how, paths, vehicle, config):
                 continue
             stop = how.speed / (2 * config.braking)
             limits = (stop + config.before[0], stop + config.before[1])
@@ -69,13 +70,21 @@ def vulnerable_collision(
     if state.level == 0 or worst is None:
         return state, None
     _, track, how, limits = worst
-    reason = f"{how.ttc:.1f} s to a {track.kind} {how.gap:.0f} m ahead, moving at {hypot(track.vx, track.vy):.1f} m/s"
-    return state, Warning(t, KINDS[track.kind], LEVELS[state.level], how.ttc, how.ttc_std, limits[state.level - 1], "s", reason,
+    same = [o for o, _ in others if hypot(o.x - track.x, o.y - track.y) < config.same]
+    kind = max(same, key=lambda o: o.probability).kind
+    reason = f"{how.ttc:.1f} s to a {kind} {how.gap:.0f} m ahead, moving at {hypot(track.vx, track.vy):.1f} m/s"
+    return state, Warning(t, KINDS[kind], LEVELS[state.level], how.ttc, how.ttc_std, limits[state.level - 1], "s", reason,
                           track_id=track.id)  # fmt: skip
 
 
-def _meets(track: Track, how: Closing, path: Float[np.ndarray, "n 2"], vehicle: VehicleModel, config: VulnerableConfig) -> bool:
-    """Whether the track is on the path when we get there, or is on it now and not surely leaving."""
-    d, half = beside(track, path)
-    reach = vehicle.width / 2 + half + config.margin
-    return abs(d + track.vy * how.ttc) <= reach or (abs(d) <= reach and abs(track.vy) < track.velocity_std)
+def _meets(
+    track: Track, how: Closing, paths: tuple[Float[np.ndarray, "n 2"], ...], vehicle: VehicleModel, config: VulnerableConfig
+) -> bool:
+    """Whether the track is in our way when we get there, or is now and not surely leaving: by the mean of the paths, and by one of them."""
+    places = [beside(track, path) for path in paths]
+    reach = vehicle.width / 2 + max(half for _, half in places) + config.margin
+
+    def within(d: float) -> bool:
+        return abs(d + track.vy * how.ttc) <= reach or (abs(d) <= reach and abs(track.vy) < track.velocity_std)
+
+    return within(sum(d for d, _ in places) / len(places)) and any(within(d) for d, _ in places)

@@ -31,6 +31,7 @@ PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm")
 RECONNECT = (0.5, 8.0)  # s, first and longest wait
 GIVE_UP = 60.0  # s without a picture until a stream counts as gone
 TIMEOUT = 5.0  # s, of one attempt to open or read a stream
+ANEW = 0.5  # s by which a video's clock goes back when it begins anew: recordings that were joined
 SHAPE_SLACK = 0.02  # by which width / height may change within a source, guess: encoders round sizes to 16 px
 
 
@@ -120,6 +121,8 @@ def _video(path: Path | str, hz: float | None) -> Iterator[Picture]:
                 else:
                     raise SourceError(f"{path} has neither timestamps nor a frame rate: name one with --hz")
                 start = at if start is None else start
+                if at - start < last - ANEW:
+                    start = at - last - 1.0 / float(rate or VIDEO_HZ)
                 count += 1
                 if at - start > last:  # a frame that goes back in time is none
                     last = at - start

@@ -35,6 +35,8 @@ BEND = 100.0  # m along the road, where it bends in clips with a bend
 VISIBLE = 90.0  # m: actors farther away are not drawn in bends
 FRONT = PASSENGER_CAR.length - PASSENGER_CAR.rear_overhang
 MARKET = 3.0  # s of time to collision: the market's forward collision warnings come no earlier
+BICYCLE_FROM = 17.0  # m from our middle, Euro NCAP CBNA: who starts nearer has not moved yet when the latest warning is due
+TOLD = 1.0  # s after flanks overlap within which a cut-in should be told, guess
 VULNERABLE = 4.0  # s, where FMVSS 127's pedestrian tests start
 G = 9.81
 
@@ -43,11 +45,12 @@ Actors = Callable[[float, float], tuple[Actor, ...]]  # (t, own x) -> who is the
 
 @dataclass(frozen=True)
 class Expectation:
-    kinds: tuple[WarningKind, ...]  # any of them will do
+    kinds: tuple[WarningKind, ...]  # the right one first; any of them will do
     earliest: float  # s
     latest: float
     source: str
     side: int = 0
+    also: tuple[WarningKind, ...] = ()  # right as well, from the earliest time on
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,8 @@ class Clip:
 
 
 FORWARD = (WarningKind.FORWARD_COLLISION,)
+PERSON, CYCLIST = WarningKind.PEDESTRIAN_COLLISION, WarningKind.CYCLIST_COLLISION
+SOMEBODY = {"person": (PERSON, CYCLIST), "cyclist": (CYCLIST, PERSON)}  # one taken for the other is a warning still: rows say the kind told
 
 
 def _lead(name: str, speed: float, lead_speed: float, latest: float, weather: Appearance = Appearance(seed=3)) -> Clip:
@@ -138,28 +143,26 @@ def _departure(side: int, rate: float, speed: float = 72 * KPH) -> Clip:
 def _crossing(name: str, kind: str, speed: float, walk: float, from_left: bool, weather: Appearance = Appearance(seed=3)) -> Clip:
     """Somebody crosses and is hit in the middle of our front."""
     hit = LEAD_IN + 5.0
+    start = BICYCLE_FROM if kind == "cyclist" else 6.5 if from_left else 4.5  # m beside our middle, where he stands until then
     sign = -1 if from_left else 1  # of his velocity along y
-    warned = WarningKind.PEDESTRIAN_COLLISION if kind == "person" else WarningKind.CYCLIST_COLLISION
 
     def actors(t: float, x: float) -> tuple[Actor, ...]:
         away = max(hit - t, -5.0) * walk
-        start = 4.5 if not from_left else 6.5  # m beside our middle, where he stands until then
         moving = away < start
         y = OWN_Y - sign * min(away, start)
         return (Actor(1, kind, hit * speed + FRONT, y, sign * np.pi / 2, SIZES[kind], walk if moving else 0.0),)
 
-    expected = Expectation((warned,), hit - VULNERABLE, hit - 0.8 - speed / 10, "UN R152, FMVSS 127")
+    expected = Expectation(SOMEBODY[kind], hit - VULNERABLE, hit - 0.8 - speed / 10, "UN R152, FMVSS 127")
     return Clip(name, speed, hit - 0.3, actors, expected, weather=weather)
 
 
 def _along(name: str, kind: str, speed: float, other: float) -> Clip:
     hit, closing = LEAD_IN + 6.0, speed - other
-    warned = WarningKind.PEDESTRIAN_COLLISION if kind == "person" else WarningKind.CYCLIST_COLLISION
 
     def actors(t: float, x: float) -> tuple[Actor, ...]:
         return (Actor(1, kind, x + FRONT + closing * (hit - t) + SIZES[kind][0] / 2, OWN_Y, 0.0, SIZES[kind], other),)
 
-    kinds = (warned, *FORWARD)
+    kinds = (*SOMEBODY[kind], *FORWARD)
     return Clip(name, speed, hit - 0.5, actors, Expectation(kinds, hit - VULNERABLE, hit - 0.8 - closing / 10, "UN R152, FMVSS 127"))
 
 
@@ -180,18 +183,25 @@ def _headway(name: str, speed: float) -> Clip:
 
 
 def _cut_in(name: str, speed: float, other: float) -> Clip:
-    """A slower car of the lane to the right comes into ours, 2.2 s of time to collision ahead when it is there."""
+    """A car of the lane to the right comes into ours: a slower one 2.2 s of time to collision ahead when it is there, else 18 m ahead."""
     begins, takes, closing = LEAD_IN + 2.0, 2.5, speed - other
-    hit = begins + takes + 2.2
+    there = begins + takes
+    slower = closing > 0
+    gap = 2.2 * closing if slower else 18.0
 
     def actors(t: float, x: float) -> tuple[Actor, ...]:
         over = min(max((t - begins) / takes, 0.0), 1.0)
         yaw = float(np.arctan2(LANE / takes, other)) if 0 < over < 1 else 0.0
-        here = _car(1, x + FRONT + closing * (hit - t) + SIZES["car"][0] / 2, OWN_Y - LANE * (1 - over), other)
-        return (replace(here, yaw=yaw, signal="left" if begins - 1 < t < begins + takes else "off"),)
+        here = _car(1, x + FRONT + gap + closing * (there - t) + SIZES["car"][0] / 2, OWN_Y - LANE * (1 - over), other)
+        return (replace(here, yaw=yaw, signal="left" if begins - 1 < t < there else "off"),)
 
     touches = begins + takes * (1 - (PASSENGER_CAR.width + SIZES["car"][1]) / 2 / LANE)  # flanks overlap from here on
-    return Clip(name, speed, hit - 0.6, actors, Expectation(FORWARD, touches, hit - 1.2, "Euro NCAP's latest warning"))
+    cut_in = (WarningKind.CUT_IN,)
+    if slower:
+        expected = Expectation(FORWARD, touches, there + 2.2 - 1.2, "Euro NCAP's latest warning", also=cut_in)
+    else:
+        expected = Expectation(cut_in, begins, touches + TOLD, "none: our own", side=1)
+    return Clip(name, speed, there + (1.6 if slower else 3.0), actors, expected)
 
 
 def _car(number: int, x: float, y: float, speed: float, oncoming: bool = False) -> Actor:
@@ -254,6 +264,7 @@ def _table() -> tuple[Clip, ...]:
         Clip("follows a car at two seconds, 72 km/h", fast, 14.0, lambda t, x: (_car(1, x + FRONT + 42.2, OWN_Y, fast),)),
         Clip("people walk on the pavement, 40 km/h", town, 14.0,
              lambda t, x: tuple(Actor(k, "person", 25.0 * k + 1.3 * t, -EDGE - 1.8, 0.0, SIZES["person"], 1.3) for k in range(1, 9))),
+        _cut_in("a car at 80 km/h cuts in, we 72", fast, 80 * KPH),
     )  # fmt: skip
 
 

@@ -185,7 +185,7 @@ def write_record(log: Log, record: Record, truth: SimTruth | RobotTruth | None) 
     """Every message of a step."""
     step = Step(record.observation.t, record.seconds, record.fault)
     answers = {"percept": record.percept, "world": record.world, "plan": record.plan, "command": record.command, "rss": record.rss,
-               "guard": record.guard}  # fmt: skip
+               "guard": record.guard, "warnings": record.warnings}  # fmt: skip
     log.write_step(record.observation, step, **answers, safe=record.safe, truth=truth)
 
 

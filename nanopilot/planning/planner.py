@@ -105,7 +105,7 @@ def step(state: State, world: World, vehicle: VehicleModel, config: Config = Con
     plan = Plan(
         t=world.t, behaviour=name, reason=reason, times=times[:n], xy=trajectory.xy, yaw=trajectory.yaw,
         speed=profile.speed[:n], acceleration=profile.acceleration[:n], curvature=trajectory.curvature, lead_id=lead,
-        signal=_signal(line, world, config),
+        signal=_signal(line, world, config), set_speed=wanted,
     )  # fmt: skip
     waits = name == Behaviour.YIELD and world.speed < config.standing_speed
     return State(line, plan, verdict.yields, state.waiting + dt if waits else 0.0, entered, ruled), plan

@@ -29,7 +29,6 @@ from nanopilot.messages import (
     Observation,
     OwnMotion,
     Percept,
-    Warning,
     Warnings,
     World,
     speed_known,
@@ -98,7 +97,6 @@ class Watcher:
         mounted = mounting.initial(camera, c.mounting)
         calibration = mounting.told(mounted, c.mounting) if c.refine else None
         car: CarState | None = None
-        last: tuple[Warning, ...] = ()
         with ThreadPoolExecutor(1) as beside:
             while True:
                 try:
@@ -140,11 +138,10 @@ class Watcher:
                     percept = None if percept is None else in_picture(percept, camera, shown)
                     if c.refine and percept is not None:
                         mounted, calibration = mounting.step(mounted, t, camera, percept.lanes, direction, motion, c.mounting)
-                    warned, active = assist.step(warned, now, percept, car, shown, vehicle, c.assist, calibration)
+                    warned, warnings = assist.step(warned, now, percept, car, shown, vehicle, c.assist, calibration)
                 except Exception as error:
-                    fault, active = fault or f"{type(error).__name__}: {error}", ()
-                warnings = Warnings(t, active, assist.begun(last, active), tuple(assist.off(car)), warned.speed.limit)
-                last = active
+                    fault = fault or f"{type(error).__name__}: {error}"
+                    warnings = Warnings(t, (), (), tuple(assist.off(car)), warned.speed.limit)
                 image = observation.frames[0].image
                 if shown.width < camera.width:
                     image = cv2.resize(image, (shown.width, shown.height), interpolation=cv2.INTER_AREA)

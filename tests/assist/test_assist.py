@@ -65,7 +65,7 @@ def play(seconds: float, speed: float, scene, percept=seen, std: float = 0.1, ca
     for t in np.arange(0, seconds, DT):
         t = float(t)
         state, now = assist.step(state, scene(t), percept(t), car(t, speed, std), CAMERA, CAR, assist.Config(), calibration)
-        out += [(t, w) for w in now]
+        out += [(t, w) for w in now.active]
     return out
 
 
@@ -299,7 +299,7 @@ def test_a_latch_rises_after_confirmation_and_falls_after_hold():
 def test_a_blind_step_raises_nothing_and_warns_of_nothing_new(bad):
     state = assist.initial()
     state, now = assist.step(state, world(0.0, 10.0), bad, car(0.0, 10.0), CAMERA, CAR, assist.Config())
-    assert now == ()
+    assert now.active == now.new == ()
 
 
 def test_who_is_beside_the_arc_we_drive_is_not_in_our_way_though_the_seen_path_bends_to_him():
@@ -319,3 +319,46 @@ def test_a_person_who_walks_ahead_of_us_is_warned_of_though_his_velocity_across_
 
     assert first(play(4, 11.0, lambda t: scene(t, 0.9)), WarningKind.PEDESTRIAN_COLLISION)[1] is not None
     assert not play(3, 11.0, lambda t: scene(t, 2.5))  # he runs off
+
+
+def coming_in(t: float, rate: float, own_rate: float = 0.0, until: float = 0.0, **more) -> World:
+    """A car 20 m ahead in the right lane moves left at `rate` from 1 s on, until it is at `until`; we move right at `own_rate`."""
+    ours = -own_rate * max(t - 1.0, 0.0)
+    y = min(-3.5 + rate * max(t - 1.0, 0.0), until)
+    moving = rate if t > 1.0 and y < until else 0.0
+    seen_path = curve(-ours) if own_rate == 0 else None
+    there = track(20.0, y - ours, vx=20.0, vy=moving, age=1.0 + t, **more)
+    return replace(world(t, 20.0, there), path=seen_path)
+
+
+def test_who_comes_into_our_way_is_told_once_and_from_which_side():
+    told = [(t, w) for t, w in play(6.0, 20.0, lambda t: coming_in(t, 1.2)) if w.kind == WarningKind.CUT_IN]
+    begins = told[0][0]
+    overlap = 1.0 + (3.5 - 1.8 + 0.3) / 1.2  # both are 1.8 m wide; in path from 0.3 m of overlap on
+    assert overlap - DT < begins < overlap + 2 * DT and all(w.side == 1 and w.level == WarningLevel.INFO for _, w in told)
+    assert told[-1][0] - begins == pytest.approx(2.0, abs=2 * DT) and len({w.t for _, w in told}) == 1
+    assert assist.is_event(told[0][1])
+
+
+@pytest.mark.parametrize(
+    "what, scene",
+    [
+        ("a car that was always ahead of us", lambda t: coming_in(t + 9.0, 1.2)),
+        ("a car beside us", lambda t: coming_in(t, 0.0)),
+        ("one behind which we change lanes", lambda t: coming_in(t, 0.0, own_rate=1.2)),
+        ("one that crosses", lambda t: coming_in(t, 1.2, yaw=1.3)),
+        ("one that drifts within its lane", lambda t: coming_in(t, 1.2, until=-2.5)),
+    ],
+)
+def test_nobody_comes_in(what, scene):
+    assert not [w for _, w in play(6.0, 20.0, scene) if w.kind == WarningKind.CUT_IN]
+
+
+def test_a_body_taken_for_a_cyclist_and_a_person_is_told_as_the_likelier():
+    both = (track(20.0, vx=0.0, kind=Kind.PERSON, id=1, probability=0.8), track(20.4, vx=0.0, kind=Kind.CYCLIST, id=2, probability=0.5))
+
+    def scene(t: float) -> World:
+        return world(t, 11.0, *(replace(o, x=o.x + 6.0 - 11.0 * t) for o in both))
+
+    kinds = {w.kind for _, w in play(1.2, 11.0, scene) if w.kind in (WarningKind.PEDESTRIAN_COLLISION, WarningKind.CYCLIST_COLLISION)}
+    assert kinds == {WarningKind.PEDESTRIAN_COLLISION}

@@ -111,6 +111,14 @@ def test_a_video_that_changes_its_resolution_goes_on_in_the_first_and_one_of_ano
     assert np.abs(seen[8].astype(int) - image(1)).mean() < 12  # the larger one, scaled: its bars are half as wide
 
 
+def test_joined_recordings_whose_clock_begins_anew_are_watched_to_the_end(tmp_path):
+    for n in range(2):
+        write_video(tmp_path / f"{n}.ts", np.arange(25) * 0.04, format="mpegts")
+    (tmp_path / "v.ts").write_bytes(b"".join((tmp_path / f"{n}.ts").read_bytes() for n in range(2)))
+    seen = [p.t for p in pictures(str(tmp_path / "v.ts"))]
+    assert len(seen) >= 48 and seen == pytest.approx(np.arange(len(seen)) * 0.04, abs=0.05) and min(np.diff(seen)) > 0
+
+
 def test_4k_is_read_in_full(tmp_path):
     path = write_video(tmp_path / "v.mp4", [0, 0.04, 0.08], (3840, 2160))
     assert [p.image.shape for p in pictures(str(path))] == [(2160, 3840, 3)] * 3

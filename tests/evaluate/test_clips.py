@@ -45,6 +45,7 @@ def test_who_crosses_is_in_front_of_our_middle_when_we_come():
         (actor,) = clip.actors(hit, clip.speed * hit)
         assert actor.y == pytest.approx(OWN_Y) and actor.x == pytest.approx(clip.speed * hit + FRONT)
         assert abs(clip.actors(hit - 4, 0.0)[0].y - OWN_Y) > 2  # and beside us when the test begins
+        assert clip.actors(clip.expected.latest - 1.0, 0.0)[0].speed > 0  # nobody need be warned of before he has moved for a second
 
 
 def test_a_clips_body_tells_pictures_only():
@@ -63,19 +64,22 @@ def test_a_warning_is_judged_by_how_far_it_lies_outside_its_window():
 
 def test_the_summary_counts_what_came_in_time_never_and_falsely():
     def row(warned, error, false=()):
-        return Row("x", 1800.0, "headway", 2.0, 3.0, warned, error, error == 0.0, false, 0.01, None if error is None else 20 * error)
+        metres, told = None if error is None else 20 * error, "" if warned is None else "headway" if error == 0.0 else "red_light"
+        return Row("x", 1800.0, "headway", 2.0, 3.0, warned, error, error == 0.0, false, 0.01, metres, 0, told)
 
     s = summary([row(2.5, 0.0), row(3.5, 0.5), row(None, None, ("red_light at 2.00 s: x",))])
-    assert s["headway"] == {"clips": 3, "in_time": 1, "never": 1, "worst_error_s": 0.5, "worst_error_m": 10.0, "false_per_hour": 0.0}
+    assert s["headway"] == {"clips": 3, "in_time": 1, "never": 1, "other_kind": 1, "worst_error_s": 0.5, "worst_error_m": 10.0,
+                            "false_per_hour": 0.0}  # fmt: skip
     assert s["red_light"]["false_per_hour"] == pytest.approx(1 / 1.5) and s["red_light"]["clips"] == 0
 
 
 def test_who_cuts_in_overlaps_us_from_the_earliest_time_and_is_hit_when_it_says():
-    (clip,) = (c for c in clips() if "cuts in" in c.name)
+    clip, faster = (c for c in clips() if "cuts in" in c.name)
     (actor,) = clip.actors(clip.expected.earliest, clip.speed * clip.expected.earliest)
     assert OWN_Y - actor.y == pytest.approx((1.8 + actor.size[1]) / 2, abs=1e-6)
     t, dt = clip.expected.latest, 1e-3
     assert gap(clip, t) / ((gap(clip, t - dt) - gap(clip, t + dt)) / (2 * dt)) == pytest.approx(1.2, abs=0.01)
+    assert faster.expected.kinds == (WarningKind.CUT_IN,) and gap(faster, 9.5) == pytest.approx(18.0) and gap(faster, 11.0) > 18.0
 
 
 @pytest.mark.parametrize("curvature", [0.0, 1 / 400, -1 / 400])

@@ -107,6 +107,7 @@ def test_a_drive_is_opened_scrubbed_and_its_events_are_jumped_to(drive, open_pag
     expect(page.locator("#length")).to_have_text(" / 0:05.9")
     expect(page.locator("#speed")).to_have_text("18")  # 5 m/s
     expect(page.locator("#limit")).to_have_text("50")
+    expect(page.locator("#set")).to_have_text("set 50")
     expect(page.locator("#alerts p")).to_have_count(0)
     colours = page.evaluate("new Set(document.getElementById('camera').getContext('2d').getImageData(0, 0, 400, 200).data).size")
     assert colours > 100  # a picture, and no flat colour
@@ -231,10 +232,13 @@ def test_a_watch_shows_who_is_warned_of_and_the_limit_that_was_read(tmp_path, op
             t = k / 10
             beside = Warning(t, WarningKind.BLIND_SPOT, WarningLevel.INFO, 1.2, 0.1, 3.0, "m", "a vehicle beside us", 1, near.id)
             behind = Warning(t, WarningKind.HEADWAY, WarningLevel.INFO, 2.7, 0.1, 2.5, "s", "2.7 s behind", 0, far.id)
+            said = "a vehicle comes into our way from the left, 24 m ahead"
+            came = Warning(t, WarningKind.CUT_IN, WarningLevel.INFO, 1.1, 0.4, 0.5, "m/s", said, -1, 5)
+            active = (beside, behind, came) if t >= 1.5 else (beside, behind)
             world = World(t, 20.0, 0.0, 0.0, *lane, (near, far), np.zeros((0, 2)), 1.0, Turn.STRAIGHT, 0.0, 0.0, 0.0, 1.0, 0.0)
             motion = OwnMotion(t, 20.0, 0.3, 0.0, 0.02, "gpx")
             observation = Observation(t, (Frame(t, "front", viewer_logs.picture(k)),), CarState(t, 20.0, 0.0, 0.0, 0.0))
-            out.write_step(observation, Step(t, {}), world=world, motion=motion, warnings=Warnings(t, (beside, behind), (), (), 50 / 3.6))
+            out.write_step(observation, Step(t, {}), world=world, motion=motion, warnings=Warnings(t, active, (), (), 50 / 3.6))
     serving = Serving(tmp_path / "watch.mcap")
     request.addfinalizer(serving.close)
     page = open_page(f"{serving.server.url}#t=1")
@@ -243,6 +247,10 @@ def test_a_watch_shows_who_is_warned_of_and_the_limit_that_was_read(tmp_path, op
     expect(page.locator("#gap-note")).to_have_text("vehicle at 54 m")
     expect(page.locator("#behaviour")).to_have_text("watching")
     expect(page.locator("#reason")).to_have_text("speed from: gpx")
+    expect(page.locator("#set")).to_have_text("")  # nobody tells a watch what the driver wants
+    page.get_by_role("button", name="cut in").click()
+    expect(page.locator("#clock")).to_have_text("0:01.5")
+    expect(page.locator("#alerts")).to_contain_text(f"cut in left: {said}")
 
 
 def test_a_drive_is_followed_while_it_is_written_and_begun_anew(tmp_path, open_page, request):

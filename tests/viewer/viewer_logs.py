@@ -82,7 +82,9 @@ def add(out: Log, k: int) -> None:
     follows = t >= 1
     behaviour, reason = (Behaviour.FOLLOW, "slower car ahead") if follows else (Behaviour.KEEP_LANE, "keep lane")
     zero = np.zeros(10)
-    plan = Plan(t, behaviour, reason, zero, np.stack([np.arange(10) * 3.0, zero], -1), zero, zero, zero, zero, 7 if follows else -1)
+    plan = Plan(
+        t, behaviour, reason, zero, np.stack([np.arange(10) * 3.0, zero], -1), zero, zero, zero, zero, 7 if follows else -1, set_speed=13.9
+    )
     safe = SafeCommand(t, 0.0, 0.0, Signal.OFF, True, ("emergency braking",) if BRAKED <= t < BRAKED + 0.2 else ())
     if WARNED[0] <= t <= WARNED[1]:
         out.write("/warning", Danger(t, "forward_collision", "medium", "1.9 s to the car ahead"))

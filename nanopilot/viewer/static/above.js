@@ -51,7 +51,8 @@ export function drawAbove(canvas, step, camera, colour) {
 
   const lead = leadId(messages);
   const others = world ? world.tracks : (percept?.objects ?? []).map((o) => ({ ...o, x: o.position[0], y: o.position[1], vx: 0, vy: 0, id: -2, unseen: 0, probability: o.score }));
-  for (const other of others) drawOther(g, other, at, scale, colour(other.id === lead ? "lead" : "other"), colour("ground"), pixel);
+  const taken = [], relative = messages["/warnings"]?.off?.length > 0;  // places of labels; without an own speed theirs is not known either
+  for (const other of others) drawOther(g, relative ? { ...other, vx: 0, vy: 0 } : other, at, scale, colour(other.id === lead ? "lead" : "other"), colour("ground"), pixel, taken);
   drawCar(g, car, at, scale, colour);
   canvas.setAttribute("aria-label", describe(world, others));
 }
@@ -87,7 +88,7 @@ function drawPlan(g, plan, car, at, scale, colour) {
   g.strokeStyle = colour("plan"); g.lineWidth = Math.max(2, 0.28 * scale); g.stroke();
 }
 
-function drawOther(g, other, at, scale, colour, ground, pixel) {
+function drawOther(g, other, at, scale, colour, ground, pixel, taken) {
   const [u, v] = at([other.x, other.y]), speed = Math.hypot(other.vx, other.vy);
   g.globalAlpha = (0.35 + 0.65 * other.probability) * (other.unseen > 0.3 ? 0.5 : 1);
   g.save();
@@ -111,7 +112,11 @@ function drawOther(g, other, at, scale, colour, ground, pixel) {
   if (speed > MOVING) arrow(g, [u, v], at([other.x + other.vx, other.y + other.vy]), colour, pixel);
   const text = `${Math.round(Math.hypot(other.x, other.y))} m` + (speed > MOVING ? ` · ${Math.round(speed * KPH)} km/h` : "");
   const right = u + Math.max(length, width) * 0.35 + 6 * pixel, room = g.measureText(text).width;
-  label(g, text, right + room < g.canvas.width ? right : u - room - width / 2 - 6 * pixel, v + 4 * pixel, colour, ground, pixel);
+  const left = right + room < g.canvas.width ? right : u - room - width / 2 - 6 * pixel;
+  let line = v + 4 * pixel;
+  while (line > 20 * pixel && taken.some(([u2, v2, wide]) => u2 < left + room && left < u2 + wide && Math.abs(v2 - line) < 13 * pixel)) line -= 13 * pixel;
+  taken.push([left, line, room]);
+  label(g, text, left, line, colour, ground, pixel);
   g.globalAlpha = 1;
 }
 

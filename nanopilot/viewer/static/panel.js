@@ -27,6 +27,7 @@ export function drawInstruments({ messages }) {
   say("speed", speed === undefined ? "–" : `${Math.round(Math.abs(speed) * KPH)}`);
   const routed = points(world?.route_line).length > 0, limit = routed && world.speed_limit || read;  // told by navigation alone, or by a sign
   say("limit", limit ? `${Math.round(limit * KPH)}` : "–");
+  say("set", plan?.set_speed ? `set ${Math.round(plan.set_speed * KPH)}` : "");  // of a watched driver nobody tells it
   gap(world, leadId(messages), messages["/vehicle"], speed);
   say("who", safe ? safe.engaged ? "Pilot drives" : "Driver drives" : lens ? "Driver drives, watched" : "Driving");
   const [what, why] = doing(plan, messages["/step"]?.fault, lens, motion);
