@@ -43,7 +43,7 @@ class ConflictConfig:
     edge_bearing: float = inf  # rad from straight ahead of the camera: who goes our way and whose rear is farther aside is believed to stay
     # as far beside us as when last seen, straight; inf believes all. In towns 0.6: boxes the picture's side cuts off make parked cars drive
     drift_time: float = 1.5  # s a sideways speed is believed to last
-    drift_doubt: float = 0.4  # of a track's velocity_std, by which its sideways speed is believed less
+    drift_doubt: float = 0.4  # of a track's velocity_std, by which its sideways speed is believed less, people's too
     cut_in_horizon: float = 3.0  # s
     crossing_horizon: float = 5.0  # s
     certain_horizon: float = 2.0  # s: only a crossing predicted this near is worth an emergency; 14 m/s are gone in 1.75 s
@@ -128,6 +128,9 @@ def occupancy(
         speed, rate, course, growing = 0.0, 0.0, track.yaw, np.zeros(len(times))
     else:
         rate, course = track.yaw_rate, atan2(track.vy, track.vx)
+        if track.kind == Kind.PERSON:  # nobody knows how a person turns: straight on, and along the road as likely as the doubt allows
+            rate, across = 0.0, max(abs(v_d) - config.drift_doubt * track.velocity_std, 0.0)
+            speed, course = hypot(v_s, across), path.yaw[k] + atan2(np.copysign(across, v_d), v_s)
         growing = np.minimum(track.position_std + track.velocity_std * times, config.max_extra_margin)
     gaining = max(track.acceleration - config.acceleration_doubt, 0.0) * (not standing)
     gained = np.minimum(times, config.gaining_time)
@@ -183,7 +186,7 @@ def futures(
     """The ways it may go that lead into our corridor: as it moves now and, as the turning of who crosses is badly known, straight on."""
     now = occupancy(path, track, place, times, half_width, config)
     found = [] if now is None or not now.there.any() else [now]
-    if track.yaw_rate == 0 or (now is not None and now.parallel):
+    if track.yaw_rate == 0 or track.kind == Kind.PERSON or (now is not None and now.parallel):
         return found
     straight = occupancy(path, replace(track, yaw_rate=0.0), place, times, half_width, config)
     if straight is not None and straight.there.any() and not straight.parallel:

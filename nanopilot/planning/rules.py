@@ -28,6 +28,7 @@ class RulesConfig:
     margin: float = 1.0  # m between nose and line, and
     margin_stds: float = 1.5  # standard deviations of where the line is
     most_margin: float = 4.0  # m
+    light_margin: float = 3.0  # m, at least: nearer, a light 1.2 m behind the line and 3.6 m high has left the picture at its top
     line_passed: float = 1.0  # m beyond the line that we are past it, moving
     moving: float = 1.0  # m/s
     standing: float = 0.09  # m/s
@@ -78,6 +79,7 @@ def step(state: RulesState, world: World, dt: float, vehicle: VehicleModel, conf
     if line < -config.line_passed and world.speed > config.moving:
         state = replace(state, going=True)
     if signal.kind in ("light", ""):
+        margin = max(margin, config.light_margin) if signal.kind else margin
         return _light(state, signal.state, line, margin, world, limit, config)
     before = {} if state.going else {"line": line, "hold": max(line - margin, 0.0)}
     slowly = Rule(**before, speed=config.yield_speed, at=max(line, 0.0), limit=limit, reason=f"{signal.kind} sign")

@@ -1,5 +1,7 @@
 """The ST graph against situations whose answer plain geometry gives."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from closed_loop import CAR
@@ -94,6 +96,20 @@ def test_when_it_is_too_late_to_stop_we_go_if_we_can_pass_before():
 def test_a_person_standing_on_the_road_is_stopped_for():
     verdict = judge(track(30.0, 0.5, np.pi / 2, 0.0, kind=Kind.PERSON, length=0.5, width=0.5))
     assert verdict.bounds.object[0] == pytest.approx(30 - 0.25 - NOSE - CONFIG.touch_gap, abs=0.3)
+
+
+def walker(across, yaw_rate=0.0):
+    """On the pavement 2.7 m aside, 12 m ahead, coming along it, told to walk towards our lane a little; velocity to 0.7 m/s."""
+    return replace(track(12.0, -2.7, np.arctan2(across, -1.2), np.hypot(1.2, across), kind=Kind.PERSON, length=0.6, width=0.6,
+                         yaw_rate=yaw_rate), velocity_std=0.7)  # fmt: skip
+
+
+def test_a_person_on_the_pavement_is_passed_however_it_seems_to_turn():
+    assert free(judge(walker(0.25, yaw_rate=-0.6)))
+
+
+def test_a_person_who_walks_towards_our_lane_is_yielded_to():
+    assert judge(walker(1.2)).yields == (1,)
 
 
 def test_turning_left_yields_to_the_oncoming_car_that_goes_straight_on():

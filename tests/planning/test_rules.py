@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from closed_loop import CAR
 
+from nanopilot.geometry import model_camera
 from nanopilot.messages import Light, RoadSignal, Turn, World
 from nanopilot.planning import rules
 from nanopilot.planning.rules import RulesConfig, RulesState
@@ -36,7 +37,14 @@ def test_without_signals_nothing_is_asked():
 
 def test_red_stops_before_the_line_farther_the_less_we_know_where_it_is():
     sure, unsure = ask(10.0, light(Light.RED, 30.0))[1], ask(10.0, light(Light.RED, 30.0, 2.0))[1]
-    assert sure.stop == pytest.approx(30.0 - C.margin) and unsure.stop == pytest.approx(30.0 - C.margin - 2 * C.margin_stds)
+    assert sure.stop == pytest.approx(30.0 - C.light_margin) and unsure.stop == pytest.approx(30.0 - C.margin - 2 * C.margin_stds)
+
+
+def test_who_waits_at_a_red_line_still_sees_the_light_beside_it():
+    camera = model_camera()
+    nose_from_post = ask(10.0, light(Light.RED, 30.0))[1].stop  # of 30 m to the line, behind which the post stands 1.2 m
+    ahead_of_camera = 30.0 - nose_from_post + 1.2 + NOSE - camera.x
+    assert camera.cy - camera.fy * (3.6 - camera.z) / ahead_of_camera > 0
 
 
 def test_green_goes():
