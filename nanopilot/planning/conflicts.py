@@ -32,6 +32,7 @@ class ConflictConfig:
 
     pass_difference: float = 5.0  # m/s at most by which we pass who goes, or stands, in the next lane our way and may pull out
     pass_distance: float = 5.0  # m between centre lines: farther aside, nobody pulls out in front of us
+    walk_distance: float = 2.5  # m from our middle to a person's who is passed so slowly: 1.3 m from our side
     side_margin: float = 0.3  # m between our side and another's
     max_extra_margin: float = 0.7  # m, for the uncertainty of who crosses
     min_probability: float = 0.3
@@ -43,7 +44,8 @@ class ConflictConfig:
     edge_bearing: float = inf  # rad from straight ahead of the camera: who goes our way and whose rear is farther aside is believed to stay
     # as far beside us as when last seen, straight; inf believes all. In towns 0.6: boxes the picture's side cuts off make parked cars drive
     drift_time: float = 1.5  # s a sideways speed is believed to last
-    drift_doubt: float = 0.4  # of a track's velocity_std, by which its sideways speed is believed less, people's too
+    drift_doubt: float = 0.4  # of a track's velocity_std, by which its sideways speed is believed less; and
+    walk_doubt: float = 0.7  # of a person's: 0.5 m/s, about as much as the velocities of who walks along a pavement jump
     cut_in_horizon: float = 3.0  # s
     crossing_horizon: float = 5.0  # s
     certain_horizon: float = 2.0  # s: only a crossing predicted this near is worth an emergency; 14 m/s are gone in 1.75 s
@@ -128,10 +130,11 @@ def occupancy(
         speed, rate, course, growing = 0.0, 0.0, track.yaw, np.zeros(len(times))
     else:
         rate, course = track.yaw_rate, atan2(track.vy, track.vx)
-        if track.kind == Kind.PERSON:  # nobody knows how a person turns: straight on, and along the road as likely as the doubt allows
-            rate, across = 0.0, max(abs(v_d) - config.drift_doubt * track.velocity_std, 0.0)
-            speed, course = hypot(v_s, across), path.yaw[k] + atan2(np.copysign(across, v_d), v_s)
         growing = np.minimum(track.position_std + track.velocity_std * times, config.max_extra_margin)
+        if track.kind == Kind.PERSON:  # nobody knows how a person turns: straight on, and along the road unless surely across it
+            rate, across = 0.0, max(abs(v_d) - config.walk_doubt * track.velocity_std, 0.0)
+            speed, course = hypot(v_s, across), path.yaw[k] + atan2(np.copysign(across, v_d), v_s)
+            growing = growing * (across > 0)
     gaining = max(track.acceleration - config.acceleration_doubt, 0.0) * (not standing)
     gained = np.minimum(times, config.gaining_time)
     way = speed * times + gaining * gained * (times - 0.5 * gained)
@@ -167,14 +170,17 @@ def occupancy(
 def passing_speeds(
     path: Path, tracks: tuple[Track, ...], table: Float[Array, " m"], gaps: LongitudinalConfig, config: ConflictConfig
 ) -> Float[Array, " m"]:
-    """The speed table lowered beside slow vehicles of our direction, and before them as far as comfortable braking needs."""
+    """The speed table lowered beside slow vehicles of our direction and people near our lane, and before them as far as comfortable
+    braking needs."""
     v2 = table**2
     for track in tracks:
         s, d, k = path.find(track.x, track.y)
         along = float(np.dot((track.vx, track.vy), path.tangent[k]))
         lean = wrap(track.yaw - path.yaw[k])
-        ours = track.kind != Kind.PERSON and abs(sin(lean)) < sin(config.parallel_angle) and along > -config.standing_speed
-        beside = (np.abs(path.s - s) < 0.5 * track.length) & (abs(d) < config.pass_distance) & ours
+        walks = track.kind == Kind.PERSON
+        ours = walks or (abs(sin(lean)) < sin(config.parallel_angle) and along > -config.standing_speed)
+        aside = config.walk_distance if walks else config.pass_distance
+        beside = (np.abs(path.s - s) < max(0.5 * track.length, 1.0)) & (abs(d) < aside) & ours
         v2[beside] = np.minimum(v2[beside], (max(along, 0.0) + config.pass_difference) ** 2)
     slope = 2 * gaps.comfort_deceleration * path.s
     return np.sqrt(np.minimum.accumulate((v2 + slope)[::-1])[::-1] - slope)

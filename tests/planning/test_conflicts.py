@@ -108,6 +108,12 @@ def test_a_person_on_the_pavement_is_passed_however_it_seems_to_turn():
     assert free(judge(walker(0.25, yaw_rate=-0.6)))
 
 
+def test_a_person_at_the_kerb_is_passed_slowly():
+    table = passing(replace(walker(0.0), y=-2.2))
+    assert table[np.abs(STRAIGHT.s - 12.0) < 0.6] == pytest.approx(CONFIG.pass_difference)
+    assert passing(walker(0.0)) == pytest.approx(13.9)  # 2.7 m aside
+
+
 def test_a_person_who_walks_towards_our_lane_is_yielded_to():
     assert judge(walker(1.2)).yields == (1,)
 
