@@ -43,6 +43,7 @@ class ConflictConfig:
     turning_doubt: float = 0.25  # 1/m, of velocity_std: so much more (the tracks' rates err by 0.4 rad/s at the 90th percentile)
     edge_bearing: float = inf  # rad from straight ahead of the camera: who goes our way and whose rear is farther aside is believed to stay
     # as far beside us as when last seen, straight; inf believes all. In towns 0.6: boxes the picture's side cuts off make parked cars drive
+    crossing_slow: float = 2.0  # m/s: who seems to stand abreast of us and across, slower than this, is such a box
     drift_time: float = 1.5  # s a sideways speed is believed to last
     drift_doubt: float = 0.4  # of a track's velocity_std, by which its sideways speed is believed less; and
     walk_doubt: float = 0.7  # of a person's: 0.5 m/s, about as much as the velocities of who walks along a pavement jump
@@ -98,8 +99,7 @@ def occupancy(
     v_s = float(track.vx * tx + track.vy * ty)
     v_d = float(track.vy * tx - track.vx * ty)
     lean = wrap(track.yaw - path.yaw[k])
-    rear_bearing = atan2(abs(track.y) - 0.5 * track.width, track.x - 0.5 * track.length - CAMERA_X)
-    edge = rear_bearing > config.edge_bearing and abs(sin(lean)) < sin(config.parallel_angle)
+    edge = cut_off(track, config) and abs(sin(lean)) < sin(config.parallel_angle)
     if edge:
         lean, d = 0.0, d - v_d * track.unseen
     turns_off = not edge and abs(track.yaw_rate - path.curvature[k] * v_s) > config.turning_rate + config.turning_doubt * track.velocity_std
@@ -222,6 +222,7 @@ def assess(
         (track, o)
         for track, place in zip(tracks, places, strict=True)
         if track.probability >= config.min_probability and place[0] <= path.s[-1]  # beyond, nobody knows how the road goes on
+        and not stays_beside(track, nose, config)
         for o in futures(path, track, place, times, half_width, config)
     ]
     for track, o in likely:
@@ -271,6 +272,20 @@ def assess(
         if room[since] < lead_room:
             lead_id, lead_room = track.id, room[since]
     return Verdict(Bounds(gap, lead_speed, stop, touch), lead_id, tuple(dict.fromkeys(yields)))
+
+
+def cut_off(track: Track, config: ConflictConfig) -> bool:
+    """Whether the front picture's side cuts it off."""
+    return atan2(abs(track.y) - 0.5 * track.width, track.x - 0.5 * track.length - CAMERA_X) > config.edge_bearing
+
+
+def stays_beside(track: Track, nose: float, config: ConflictConfig) -> bool:
+    """Whether it is a vehicle abreast of us, cut off by the picture's side, and slow or along our way: wherever its track has drifted to,
+    it hasn't touched us, so it stands or drives beside our lane."""
+    lengthwise = 0.5 * (track.length * abs(cos(track.yaw)) + track.width * abs(sin(track.yaw)))
+    abreast = track.kind != Kind.PERSON and track.x - lengthwise < nose < track.x + lengthwise + nose
+    across = hypot(track.vx, track.vy) > config.crossing_slow and abs(sin(track.yaw)) > sin(config.parallel_angle)
+    return abreast and cut_off(track, config) and not across
 
 
 def left_turn(path: Path, track: Track, times: Float[Array, " n"], half_width: float, config: ConflictConfig) -> float:

@@ -183,3 +183,16 @@ def test_room_is_left_for_a_left_turn_of_who_comes_from_the_right():
     assert fast == pytest.approx(11.0**2 / (2 * 5.0), abs=0.01)
     from_the_left = track(24.0, 14.0, -np.pi / 2, 7.0)  # its left turn leads away
     assert judge(from_the_left).bounds.stop[0] == pytest.approx(24 - 0.9 - NOSE - CONFIG.yield_gap, abs=0.6)
+
+
+def test_in_a_town_a_parked_car_abreast_of_us_does_not_stop_us_though_its_track_has_drifted_into_our_lane():
+    town = replace(CONFIG, edge_bearing=0.6)
+    drifted = replace(track(4.6, -2.0, 0.4, 2.0), velocity_std=1.5)
+
+    def stopped(other, config):
+        bounds = assess(STRAIGHT, (other,), TIMES, 5.0 * TIMES, CAR, 0.0, (), GAPS, config).bounds
+        return any(np.isfinite(b).any() for b in (bounds.gap, bounds.stop, bounds.object))
+
+    assert stopped(drifted, CONFIG) and not stopped(drifted, town)
+    assert stopped(replace(drifted, x=NOSE + 3.0), town)  # its rear is ahead of our nose
+    assert stopped(track(5.0, -4.5, np.pi / 2, 6.0), town)  # drives across
