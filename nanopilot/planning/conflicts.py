@@ -221,7 +221,8 @@ def assess(
     likely = [
         (track, o)
         for track, place in zip(tracks, places, strict=True)
-        if track.probability >= config.min_probability and place[0] <= path.s[-1]  # beyond, nobody knows how the road goes on
+        if track.probability >= config.min_probability
+        and place[0] <= path.s[-1]  # beyond, nobody knows how the road goes on
         and not stays_beside(track, nose, config)
         for o in futures(path, track, place, times, half_width, config)
     ]
