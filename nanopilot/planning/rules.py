@@ -30,6 +30,7 @@ class RulesConfig:
     most_margin: float = 4.0  # m
     light_margin: float = 3.0  # m, at least: nearer, a light 1.2 m behind the line and 3.6 m high has left the picture at its top
     line_passed: float = 1.0  # m beyond the line that we are past it, moving
+    stop_passed: float = 3.0  # m beyond a stop sign's line, where we have not stood yet: up to there we still stop, crossing traffic is farther
     moving: float = 1.0  # m/s
     standing: float = 0.09  # m/s
     stop_time: float = 1.0  # s to stand at a stop sign
@@ -76,7 +77,8 @@ def step(state: RulesState, world: World, dt: float, vehicle: VehicleModel, conf
     line = signal.distance - (vehicle.length - vehicle.rear_overhang)  # of our nose
     margin = min(config.margin + config.margin_stds * signal.distance_std, config.most_margin)
     state = replace(state, distance=signal.distance)
-    if line < -config.line_passed and world.speed > config.moving:
+    passed = config.stop_passed if signal.kind == "stop" and state.stood < config.stop_time else config.line_passed
+    if line < -passed and world.speed > config.moving:
         state = replace(state, going=True)
     if signal.kind in ("light", ""):
         margin = max(margin, config.light_margin) if signal.kind else margin

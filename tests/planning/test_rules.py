@@ -77,6 +77,16 @@ def test_a_stop_sign_holds_until_we_have_stood_and_then_lets_go():
     assert np.isfinite(ask(10.0, again, state=state)[1].stop)
 
 
+def test_who_comes_to_a_stop_sign_too_fast_stops_a_little_beyond_the_line():
+    over = RoadSignal("stop", Light.OFF, NOSE - 1.5, 0.0, 0.0, 1.0, 0.0)
+    state, rule = ask(2.0, over)
+    assert not state.going and rule.stop == 0.0
+    for _ in range(12):
+        state, rule = ask(0.0, over, state=state)
+    assert not np.isfinite(rule.stop)
+    assert ask(2.0, replace(over, distance=NOSE - 3.5))[0].going  # no standing where others cross
+
+
 def test_rolling_slowly_over_a_stop_line_is_no_stop():
     sign = RoadSignal("stop", Light.OFF, NOSE + 2.0, 0.0, 0.0, 1.0, 0.0)
     state = RulesState()
