@@ -36,7 +36,10 @@ from nanopilot.sim.truth import RobotTruth, SimTruth
 KPH = 1 / 3.6  # m/s
 SPEEDING = 1.05  # of the limit
 EDGE_BEARING = 0.6  # rad of the camera's 0.79 to each side: tuning town grid 5
-TOWN_TURN = 3.5, 5.0  # m/s, and m by which navigation may have it too far: at 5 m/s a corner of 6 m left us in the oncoming lane (grid 3003)
+TOWN_TURN = (
+    3.5,
+    5.0,
+)  # m/s, and m by which navigation may have it too far: at 5 m/s a corner of 6 m left us in the oncoming lane (grid 3003)
 TRUTHS = ("lights", "objects", "path")
 Watch = Callable[[Record, SimTruth | None], None]
 

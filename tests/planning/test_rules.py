@@ -61,6 +61,16 @@ def test_who_went_on_amber_goes_on_when_it_turns_red():
     assert not np.isfinite(ask(10.0, light(Light.RED, 10.0), state=state)[1].stop)
 
 
+def test_who_is_about_to_cross_the_line_on_amber_does_not_stop_on_it():
+    assert not np.isfinite(ask(2.0, light(Light.YELLOW, 1.5))[1].stop) and np.isfinite(ask(2.0, light(Light.YELLOW, 4.0))[1].stop)
+
+
+@pytest.mark.parametrize(("unseen", "line", "goes"), [(C.light_lost + 1, 0.5, True), (20.0, 0.5, False), (C.light_lost + 1, 25.0, False)])
+def test_a_light_lost_for_a_cycle_by_who_stands_at_its_line_holds_no_more(unseen, line, goes):
+    state, _ = ask(0.0, replace(light(Light.RED, line), unseen=unseen))
+    assert state.going == goes
+
+
 def test_who_is_past_the_line_leaves_the_junction():
     state, rule = ask(5.0, light(Light.RED, -2.0))
     assert state.going and not np.isfinite(rule.stop)
