@@ -44,6 +44,7 @@ class RulesConfig:
     moving_off: float = 2.5  # m/s: one that is waited for has moved off, when its last car in our way is faster
     unsigned: bool = False  # navigation's junctions count where nothing is seen of a light or sign: towns
     unsigned_sight: float = 60.0  # m
+    unsigned_speed: float = 6.0  # m/s over the line of such a junction: a stop sign first read 20 m before it is then stopped for at 3 m/s²
     new_junction: float = 8.0  # m by which the distance grows when the junction is behind us
 
 
@@ -86,7 +87,8 @@ def step(state: RulesState, world: World, dt: float, vehicle: VehicleModel, conf
         margin = max(margin, config.light_margin) if signal.kind else margin
         if signal.kind and signal.unseen > config.light_lost and world.speed < config.standing and line < config.creep:
             state = replace(state, going=True)
-        return _light(state, signal.state, line, margin, world, limit, config)
+        state, rule = _light(state, signal.state, line, margin, world, limit, config)
+        return state, rule if signal.kind else replace(rule, speed=config.unsigned_speed, at=max(line, 0.0))
     before = {} if state.going else {"line": line, "hold": max(line - margin, 0.0)}
     slowly = Rule(**before, speed=config.yield_speed, at=max(line, 0.0), limit=limit, reason=f"{signal.kind} sign")
     if signal.kind == "yield" or state.going:

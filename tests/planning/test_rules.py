@@ -9,6 +9,7 @@ from closed_loop import CAR
 from nanopilot.geometry import model_camera
 from nanopilot.messages import Light, RoadSignal, Turn, World
 from nanopilot.planning import rules
+from nanopilot.planning.longitudinal import LongitudinalConfig
 from nanopilot.planning.rules import RulesConfig, RulesState
 
 C = RulesConfig()
@@ -95,6 +96,14 @@ def test_who_comes_to_a_stop_sign_too_fast_stops_a_little_beyond_the_line():
         state, rule = ask(0.0, over, state=state)
     assert not np.isfinite(rule.stop)
     assert ask(2.0, replace(over, distance=NOSE - 3.5))[0].going  # no standing where others cross
+
+
+def test_a_stop_sign_read_only_20_m_before_its_line_can_still_be_stopped_for():
+    town = replace(C, unsigned=True)
+    _, rule = rules.step(RulesState(), replace(world(10.0), next_turn_distance=20.0 + NOSE), 0.1, CAR, town)
+    fastest = np.sqrt(rule.speed**2 + 2 * LongitudinalConfig().comfort_deceleration * rule.at)
+    assert rule.at == pytest.approx(20.0) and fastest**2 / (2 * (rule.at - C.margin)) < 3.1
+    assert rules.step(RulesState(), world(10.0), 0.1, CAR, C)[1] == rules.Rule()  # not in MetaDrive's maps
 
 
 def test_rolling_slowly_over_a_stop_line_is_no_stop():
