@@ -7,8 +7,8 @@ import pytest
 from closed_loop import CAR
 
 from nanopilot.geometry import model_camera
-from nanopilot.messages import Light, RoadSignal, Turn, World
-from nanopilot.planning import rules
+from nanopilot.messages import PATH_ARC, Curve, Kind, Light, RoadSignal, Track, Turn, World
+from nanopilot.planning import planner, rules
 from nanopilot.planning.longitudinal import LongitudinalConfig
 from nanopilot.planning.rules import RulesConfig, RulesState
 
@@ -158,3 +158,12 @@ def test_who_is_inside_a_junction_without_a_sign_drives_up_to_the_queue():
     inside = replace(world(4.0), next_turn_distance=NOSE - 2.0, localisation_std=0.0)
     state, rule = rules.step(RulesState(), inside, 0.1, CAR, replace(C, unsigned=True))
     assert state.going and blocked(rule, 10.0, 0.0, state)[1] == rule
+
+
+@pytest.mark.parametrize(("kind", "waits"), [(Kind.VEHICLE, True), (Kind.PERSON, False)])
+def test_a_person_standing_behind_the_junction_is_no_queue(kind, waits):
+    stands = Track(1, kind, 26.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.2, 0.2, 0.6, 0.6, 3.0, 0.0, 1.0)
+    path = Curve(np.stack([PATH_ARC, 0 * PATH_ARC], -1), np.full(len(PATH_ARC), 0.1), 1.0)
+    seen = replace(world(4.0, light(Light.GREEN, 8.0)), path=path, tracks=(stands,))
+    state, plan = planner.step(planner.initial(), seen, CAR)
+    assert state.rules.waits == waits and ("junction blocked" in plan.reason or "follow" in plan.reason)
