@@ -132,9 +132,9 @@ def occupancy(
         rate, course = track.yaw_rate, atan2(track.vy, track.vx)
         growing = np.minimum(track.position_std + track.velocity_std * times, config.max_extra_margin)
         if track.kind == Kind.PERSON:  # nobody knows how a person turns: straight on, and along the road unless surely across it
-            rate, across = 0.0, max(abs(v_d) - config.walk_doubt * track.velocity_std, 0.0)
-            speed, course = hypot(v_s, across), path.yaw[k] + atan2(np.copysign(across, v_d), v_s)
-            growing = growing * (across > 0)
+            rate, surely_across = 0.0, max(abs(v_d) - config.walk_doubt * track.velocity_std, 0.0)
+            speed, course = hypot(v_s, surely_across), path.yaw[k] + atan2(np.copysign(surely_across, v_d), v_s)
+            growing = growing * (surely_across > 0)
     gaining = max(track.acceleration - config.acceleration_doubt, 0.0) * (not standing)
     gained = np.minimum(times, config.gaining_time)
     way = speed * times + gaining * gained * (times - 0.5 * gained)
