@@ -277,14 +277,14 @@ def assess(
 
 def cut_off(track: Track, config: ConflictConfig) -> bool:
     """Whether the front picture's side cuts it off."""
-    return atan2(abs(track.y) - 0.5 * track.width, track.x - 0.5 * track.length - CAMERA_X) > config.edge_bearing
+    return atan2(max(abs(track.y) - 0.5 * track.width, 0.0), track.x - 0.5 * track.length - CAMERA_X) > config.edge_bearing
 
 
 def stays_beside(track: Track, nose: float, config: ConflictConfig) -> bool:
-    """Whether it is a vehicle abreast of us, cut off by the picture's side, and slow or along our way: wherever its track has drifted to,
-    it hasn't touched us, so it stands or drives beside our lane."""
+    """Whether it is a vehicle abreast of us or behind, cut off by the picture's side, and slow or along our way: wherever its track has
+    drifted to, under our own body even, it hasn't touched us, so it stands or drives beside our lane."""
     lengthwise = 0.5 * (track.length * abs(cos(track.yaw)) + track.width * abs(sin(track.yaw)))
-    abreast = track.kind != Kind.PERSON and track.x - lengthwise < nose < track.x + lengthwise + nose
+    abreast = track.kind != Kind.PERSON and track.x - lengthwise < nose
     across = hypot(track.vx, track.vy) > config.crossing_slow and abs(sin(track.yaw)) > sin(config.parallel_angle)
     return abreast and cut_off(track, config) and not across
 

@@ -194,5 +194,6 @@ def test_in_a_town_a_parked_car_abreast_of_us_does_not_stop_us_though_its_track_
         return any(np.isfinite(b).any() for b in (bounds.gap, bounds.stop, bounds.object))
 
     assert stopped(drifted, CONFIG) and not stopped(drifted, town)
+    assert not stopped(replace(drifted, x=0.9, y=-0.8), town)  # under our own body
     assert stopped(replace(drifted, x=NOSE + 3.0), town)  # its rear is ahead of our nose
     assert stopped(track(5.0, -4.5, np.pi / 2, 6.0), town)  # drives across
