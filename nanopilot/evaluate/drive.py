@@ -36,6 +36,10 @@ from nanopilot.sim.truth import RobotTruth, SimTruth
 KPH = 1 / 3.6  # m/s
 SPEEDING = 1.05  # of the limit
 EDGE_BEARING = 0.6  # rad of the camera's 0.79 to each side: tuning town grid 5
+TOWN_TURN = (
+    3.5,
+    5.0,
+)  # m/s, and m by which navigation may have it too far: at 5 m/s a corner of 6 m left us in the oncoming lane (grid 3003)
 TRUTHS = ("lights", "objects", "path")
 Watch = Callable[[Record, SimTruth | None], None]
 
@@ -167,10 +171,12 @@ def drive_keeping(config: DriveConfig, logs: str, name: str, success: Callable[[
 
 
 def in_town(config: PilotConfig) -> PilotConfig:
-    """The pilot's configuration for towns: signs and lights count, and what the picture's side cuts off is believed to stay beside us."""
+    """The pilot's configuration for towns: signs and lights count, corners are tight, and what the picture's side cuts off is believed to
+    stay beside us."""
     conflicts = replace(config.planning.conflicts, edge_bearing=EDGE_BEARING)
     rules = replace(config.planning.rules, unsigned=True)
-    planning = replace(config.planning, conflicts=conflicts, rules=rules)
+    turns = replace(config.planning.longitudinal, turn_speed=TOWN_TURN[0], turn_margin=TOWN_TURN[1])
+    planning = replace(config.planning, conflicts=conflicts, rules=rules, longitudinal=turns)
     return replace(config, lamps=True, world=replace(config.world, rules_of_the_road=True), planning=planning)
 
 

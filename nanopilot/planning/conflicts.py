@@ -33,6 +33,7 @@ class ConflictConfig:
 
     pass_difference: float = 5.0  # m/s at most by which we pass who goes, or stands, in the next lane our way and may pull out
     pass_distance: float = 5.0  # m between centre lines: farther aside, nobody pulls out in front of us
+    walk_distance: float = 2.5  # m from our middle to a person's who is passed so slowly: 1.3 m from our side
     side_margin: float = 0.3  # m between our side and another's
     max_extra_margin: float = 0.7  # m, for the uncertainty of who crosses
     min_probability: float = 0.3
@@ -43,8 +44,10 @@ class ConflictConfig:
     turning_doubt: float = 0.25  # 1/m, of velocity_std: so much more (the tracks' rates err by 0.4 rad/s at the 90th percentile)
     edge_bearing: float = inf  # rad from straight ahead of the camera: who goes our way and whose rear is farther aside is believed to stay
     # as far beside us as when last seen, straight; inf believes all. In towns 0.6: boxes the picture's side cuts off make parked cars drive
+    crossing_slow: float = 2.0  # m/s: who seems to stand abreast of us and across, slower than this, is such a box
     drift_time: float = 1.5  # s a sideways speed is believed to last
-    drift_doubt: float = 0.4  # of a track's velocity_std, by which its sideways speed is believed less
+    drift_doubt: float = 0.4  # of a track's velocity_std, by which its sideways speed is believed less; and
+    walk_doubt: float = 0.7  # of a person's: 0.5 m/s, about as much as the velocities of who walks along a pavement jump
     cut_in_horizon: float = 3.0  # s
     crossing_horizon: float = 5.0  # s
     certain_horizon: float = 2.0  # s: only a crossing predicted this near is worth an emergency; 14 m/s are gone in 1.75 s
@@ -99,8 +102,7 @@ def occupancy(
     v_s = float(track.vx * tx + track.vy * ty)
     v_d = float(track.vy * tx - track.vx * ty)
     lean = wrap(track.yaw - path.yaw[k])
-    rear_bearing = atan2(abs(track.y) - 0.5 * track.width, track.x - 0.5 * track.length - CAMERA_X)
-    edge = rear_bearing > config.edge_bearing and abs(sin(lean)) < sin(config.parallel_angle)
+    edge = cut_off(track, config) and abs(sin(lean)) < sin(config.parallel_angle)
     if edge:
         lean, d = 0.0, d - v_d * track.unseen
     turns_off = not edge and abs(track.yaw_rate - path.curvature[k] * v_s) > config.turning_rate + config.turning_doubt * track.velocity_std
@@ -132,6 +134,10 @@ def occupancy(
     else:
         rate, course = track.yaw_rate, atan2(track.vy, track.vx)
         growing = np.minimum(track.position_std + track.velocity_std * times, config.max_extra_margin)
+        if track.kind == Kind.PERSON:  # nobody knows how a person turns: straight on, and along the road unless surely across it
+            rate, surely_across = 0.0, max(abs(v_d) - config.walk_doubt * track.velocity_std, 0.0)
+            speed, course = hypot(v_s, surely_across), path.yaw[k] + atan2(np.copysign(surely_across, v_d), v_s)
+            growing = growing * (surely_across > 0)
     gaining = max(track.acceleration - config.acceleration_doubt, 0.0) * (not standing)
     gained = np.minimum(times, config.gaining_time)
     way = speed * times + gaining * gained * (times - 0.5 * gained)
@@ -167,14 +173,17 @@ def occupancy(
 def passing_speeds(
     path: Path, tracks: tuple[Track, ...], table: Float[Array, " m"], gaps: LongitudinalConfig, config: ConflictConfig
 ) -> Float[Array, " m"]:
-    """The speed table lowered beside slow vehicles of our direction, and before them as far as comfortable braking needs."""
+    """The speed table lowered beside slow vehicles of our direction and people near our lane, and before them as far as comfortable
+    braking needs."""
     v2 = table**2
     for track in tracks:
         s, d, k = path.find(track.x, track.y)
         along = float(np.dot((track.vx, track.vy), path.tangent[k]))
         lean = wrap(track.yaw - path.yaw[k])
-        ours = track.kind != Kind.PERSON and abs(sin(lean)) < sin(config.parallel_angle) and along > -config.standing_speed
-        beside = (np.abs(path.s - s) < 0.5 * track.length) & (abs(d) < config.pass_distance) & ours
+        walks = track.kind == Kind.PERSON
+        ours = walks or (abs(sin(lean)) < sin(config.parallel_angle) and along > -config.standing_speed)
+        aside = config.walk_distance if walks else config.pass_distance
+        beside = (np.abs(path.s - s) < max(0.5 * track.length, 1.0)) & (abs(d) < aside) & ours
         v2[beside] = np.minimum(v2[beside], (max(along, 0.0) + config.pass_difference) ** 2)
     slope = 2 * gaps.comfort_deceleration * path.s
     return np.sqrt(np.minimum.accumulate((v2 + slope)[::-1])[::-1] - slope)
@@ -186,7 +195,7 @@ def futures(
     """The ways it may go that lead into our corridor: as it moves now and, as the turning of who crosses is badly known, straight on."""
     now = occupancy(path, track, place, times, half_width, config)
     found = [] if now is None or not now.there.any() else [now]
-    if track.yaw_rate == 0 or (now is not None and now.parallel):
+    if track.yaw_rate == 0 or track.kind == Kind.PERSON or (now is not None and now.parallel):
         return found
     straight = occupancy(path, replace(track, yaw_rate=0.0), place, times, half_width, config)
     if straight is not None and straight.there.any() and not straight.parallel:
@@ -218,7 +227,9 @@ def assess(
     likely = [
         (track, o)
         for track, place in zip(tracks, places, strict=True)
-        if track.probability >= config.min_probability and place[0] <= path.s[-1]  # beyond, nobody knows how the road goes on
+        if track.probability >= config.min_probability
+        and place[0] <= path.s[-1]  # beyond, nobody knows how the road goes on
+        and not stays_beside(track, nose, config)
         for o in futures(path, track, place, times, half_width, config)
     ]
     for track, o in likely:
@@ -271,6 +282,20 @@ def assess(
         if room[since] < lead_room:
             lead_id, lead_room = track.id, room[since]
     return Verdict(Bounds(gap, lead_speed, stop, touch), lead_id, tuple(dict.fromkeys(yields)))
+
+
+def cut_off(track: Track, config: ConflictConfig) -> bool:
+    """Whether the front picture's side cuts it off."""
+    return atan2(max(abs(track.y) - 0.5 * track.width, 0.0), track.x - 0.5 * track.length - CAMERA_X) > config.edge_bearing
+
+
+def stays_beside(track: Track, nose: float, config: ConflictConfig) -> bool:
+    """Whether it is a vehicle abreast of us or behind, cut off by the picture's side, and slow or along our way: wherever its track has
+    drifted to, under our own body even, it hasn't touched us, so it stands or drives beside our lane."""
+    lengthwise = 0.5 * (track.length * abs(cos(track.yaw)) + track.width * abs(sin(track.yaw)))
+    abreast = track.kind != Kind.PERSON and track.x - lengthwise < nose
+    across = hypot(track.vx, track.vy) > config.crossing_slow and abs(sin(track.yaw)) > sin(config.parallel_angle)
+    return abreast and cut_off(track, config) and not across
 
 
 def left_turn(path: Path, track: Track, times: Float[Array, " n"], half_width: float, config: ConflictConfig) -> float:

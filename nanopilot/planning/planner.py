@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from nanopilot import dynamics
-from nanopilot.messages import Behaviour, Plan, Signal, Turn, VehicleModel, World
+from nanopilot.messages import Behaviour, Kind, Plan, Signal, Turn, VehicleModel, World
 from nanopilot.planning import behaviour, conflicts, lateral, longitudinal, rules
 
 Array = np.ndarray
@@ -91,7 +91,9 @@ def step(state: State, world: World, vehicle: VehicleModel, config: Config = Con
         path, world.tracks, times, free.s, vehicle, state.waiting, state.yields, config.longitudinal, config.conflicts,
         mouth, inside,
     )  # fmt: skip
-    ruled, rule = rules.blocked(ruled, rule, float(verdict.bounds.gap[-1]), float(verdict.bounds.lead_speed[-1]), config.rules)
+    queues = all(track.kind != Kind.PERSON for track in world.tracks if track.id == verdict.lead_id)  # a person, or a post, is none
+    room = float(verdict.bounds.gap[-1]) if queues else np.inf
+    ruled, rule = rules.blocked(ruled, rule, room, float(verdict.bounds.lead_speed[-1]), config.rules)
     bounds, stop_reason = _stops(verdict.bounds, world, line, rule, config)
     profile = longitudinal.plan(path, table, times, world.speed, acceleration, bounds, vehicle, config.longitudinal)
 

@@ -24,11 +24,15 @@ class RulesConfig:
     """Guesses unless another origin stands beside."""
 
     amber_deceleration: float = 2.5  # m/s²: harder, amber is driven through; signals are timed for 3 to 3.5 (RiLSA)
+    amber_time: float = 1.0  # s to the line, and less: too near to stop where the light is still seen
+    light_lost: float = 60.0  # s, longer than a cycle here: a light not seen for so long by who stands before it is taken for a stop sign
     red_deceleration: float = 6.0  # m/s²: harder, it is too late
     margin: float = 1.0  # m between nose and line, and
     margin_stds: float = 1.5  # standard deviations of where the line is
     most_margin: float = 4.0  # m
+    light_margin: float = 3.0  # m, at least: nearer, a light 1.2 m behind the line and 3.6 m high has left the picture at its top
     line_passed: float = 1.0  # m beyond the line that we are past it, moving
+    stop_passed: float = 3.0  # m beyond a stop sign's line: up to there who has not stood yet still stops; crossing traffic is farther
     moving: float = 1.0  # m/s
     standing: float = 0.09  # m/s
     stop_time: float = 1.0  # s to stand at a stop sign
@@ -40,6 +44,7 @@ class RulesConfig:
     moving_off: float = 2.5  # m/s: one that is waited for has moved off, when its last car in our way is faster
     unsigned: bool = False  # navigation's junctions count where nothing is seen of a light or sign: towns
     unsigned_sight: float = 60.0  # m
+    unsigned_speed: float = 6.0  # m/s over the line of such a junction: a stop sign first read 20 m before it is then stopped for at 3 m/s²
     new_junction: float = 8.0  # m by which the distance grows when the junction is behind us
 
 
@@ -75,10 +80,15 @@ def step(state: RulesState, world: World, dt: float, vehicle: VehicleModel, conf
     line = signal.distance - (vehicle.length - vehicle.rear_overhang)  # of our nose
     margin = min(config.margin + config.margin_stds * signal.distance_std, config.most_margin)
     state = replace(state, distance=signal.distance)
-    if line < -config.line_passed and world.speed > config.moving:
+    passed = config.stop_passed if signal.kind == "stop" and state.stood < config.stop_time else config.line_passed
+    if line < -passed and world.speed > config.moving:
         state = replace(state, going=True)
     if signal.kind in ("light", ""):
-        return _light(state, signal.state, line, margin, world, limit, config)
+        margin = max(margin, config.light_margin) if signal.kind else margin
+        if signal.kind and signal.unseen > config.light_lost and world.speed < config.standing and line < config.creep:
+            state = replace(state, going=True)
+        state, rule = _light(state, signal.state, line, margin, world, limit, config)
+        return state, rule if signal.kind else replace(rule, speed=config.unsigned_speed, at=max(line, 0.0))
     before = {} if state.going else {"line": line, "hold": max(line - margin, 0.0)}
     slowly = Rule(**before, speed=config.yield_speed, at=max(line, 0.0), limit=limit, reason=f"{signal.kind} sign")
     if signal.kind == "yield" or state.going:
@@ -107,6 +117,7 @@ def _light(
         return state, go
     hardest = config.red_deceleration if light == Light.RED else config.amber_deceleration
     needed = world.speed**2 / (2 * max(line, 0.1))
-    if needed > hardest and world.speed > config.moving:
+    too_near = light == Light.YELLOW and line < world.speed * config.amber_time
+    if (needed > hardest or too_near) and world.speed > config.moving:
         return replace(state, going=light == Light.YELLOW), go
     return state, Rule(stop=max(line - margin, 0.0), limit=limit, reason=f"{light.value} light")

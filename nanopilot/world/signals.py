@@ -27,6 +27,8 @@ class SignalConfig:
 
     light_height: float = 3.1  # m, of a light's middle
     sign_height: float = 2.2
+    light_behind: float = 1.2  # m a light's post stands behind the stop line's middle in our towns (RiLSA: 3.5 m where there is room)
+    sign_before: float = 1.5  # m a stop or yield sign stands before it
     camera_height: float = model_camera().z
     camera_x: float = model_camera().x
     before: float = 10.0  # m before the junction a light or sign may stand, by our reckoning
@@ -75,21 +77,22 @@ def step(state: SignalState, percept: Percept | None, ahead: Ahead, travelled: f
             votes = np.array(state.votes) * (1 - config.gain)
             best = max(lights, key=lambda x: (x.box[2] - x.box[0]) * x.probability)
             votes[tuple(Light).index(best.state)] += config.gain
-            state = _measured(replace(state, votes=tuple(votes.tolist()), unseen=0.0), lights, config.light_height, dt, config)
+            state = replace(state, votes=tuple(votes.tolist()), unseen=0.0)
+            state = _measured(state, lights, config.light_height, -config.light_behind, dt, config)
         for name, field_name in (("stop", "stop"), ("yield", "giving_way")):
             signs = [x for x in percept.signs if x.name == name and _there(x.box, config.sign_height, distance, config.before, config)]
             if signs:
                 now = getattr(state, field_name)
                 state = replace(state, **{field_name: now + config.gain * (max(x.probability for x in signs) - now)})
-                state = _measured(state, signs, config.sign_height, dt, config)
+                state = _measured(state, signs, config.sign_height, config.sign_before, dt, config)
     return _limited(state, percept, config)
 
 
 def _measured(
-    state: SignalState, seen: Sequence[TrafficLight | TrafficSign], height: float, dt: float, config: SignalConfig
+    state: SignalState, seen: Sequence[TrafficLight | TrafficSign], height: float, to_line: float, dt: float, config: SignalConfig
 ) -> SignalState:
-    """The junction's distance corrected by the nearest light or sign, which stands about at the line; one far behind it is refused."""
-    told = min(place(x.box, height, config)[0] for x in seen) + config.camera_x
+    """The junction's distance corrected by the nearest light or sign, `to_line` m before the line; one far behind it is refused."""
+    told = min(place(x.box, height, config)[0] for x in seen) + config.camera_x + to_line
     std = config.post_std[0] + config.post_std[1] * told
     innovation = told - state.distance - state.shift
     if abs(innovation) > 2 * float(np.sqrt(state.shift_var + std**2)):

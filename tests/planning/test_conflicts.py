@@ -1,5 +1,7 @@
 """The ST graph against situations whose answer plain geometry gives."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from closed_loop import CAR
@@ -96,6 +98,26 @@ def test_a_person_standing_on_the_road_is_stopped_for():
     assert verdict.bounds.object[0] == pytest.approx(30 - 0.25 - NOSE - CONFIG.touch_gap, abs=0.3)
 
 
+def walker(across, yaw_rate=0.0):
+    """On the pavement 2.7 m aside, 12 m ahead, coming along it, told to walk towards our lane a little; velocity to 0.7 m/s."""
+    return replace(track(12.0, -2.7, np.arctan2(across, -1.2), np.hypot(1.2, across), kind=Kind.PERSON, length=0.6, width=0.6,
+                         yaw_rate=yaw_rate), velocity_std=0.7)  # fmt: skip
+
+
+def test_a_person_on_the_pavement_is_passed_however_it_seems_to_turn():
+    assert free(judge(walker(0.25, yaw_rate=-0.6)))
+
+
+def test_a_person_at_the_kerb_is_passed_slowly():
+    table = passing(replace(walker(0.0), y=-2.2))
+    assert table[np.abs(STRAIGHT.s - 12.0) < 0.6] == pytest.approx(CONFIG.pass_difference)
+    assert passing(walker(0.0)) == pytest.approx(13.9)  # 2.7 m aside
+
+
+def test_a_person_who_walks_towards_our_lane_is_yielded_to():
+    assert judge(walker(1.2)).yields == (1,)
+
+
 def test_turning_left_yields_to_the_oncoming_car_that_goes_straight_on():
     arc = np.linspace(0, np.pi / 2, 20)
     left = np.concatenate([[[0.0, 0.0]], np.stack([12 + 10 * np.sin(arc), 10 * (1 - np.cos(arc))], -1), [[22.0, 50.0]]])
@@ -178,3 +200,17 @@ def test_once_inside_a_junction_we_leave_it_before_who_comes_by_half_a_second():
     assert judge(comes, speed=5.0).yields == (1,)
     assert free(assess(STRAIGHT, (comes,), TIMES, 5.0 * TIMES, CAR, 0.0, (1,), GAPS, CONFIG, np.inf, True))
     assert assess(STRAIGHT, (crossing_after(2.6),), TIMES, 5.0 * TIMES, CAR, 0.0, (), GAPS, CONFIG, np.inf, True).yields == (1,)
+
+
+def test_in_a_town_a_parked_car_abreast_of_us_does_not_stop_us_though_its_track_has_drifted_into_our_lane():
+    town = replace(CONFIG, edge_bearing=0.6)
+    drifted = replace(track(4.6, -2.0, 0.4, 2.0), velocity_std=1.5)
+
+    def stopped(other, config):
+        bounds = assess(STRAIGHT, (other,), TIMES, 5.0 * TIMES, CAR, 0.0, (), GAPS, config).bounds
+        return any(np.isfinite(b).any() for b in (bounds.gap, bounds.stop, bounds.object))
+
+    assert stopped(drifted, CONFIG) and not stopped(drifted, town)
+    assert not stopped(replace(drifted, x=0.9, y=-0.8), town)  # under our own body
+    assert stopped(replace(drifted, x=NOSE + 3.0), town)  # its rear is ahead of our nose
+    assert stopped(track(5.0, -4.5, np.pi / 2, 6.0), town)  # drives across

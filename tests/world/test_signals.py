@@ -52,9 +52,9 @@ def test_a_light_at_the_next_junction_is_told_with_its_state():
 
 def test_a_light_corrects_where_the_route_has_the_line():
     percept = seen([light(20.0, Light.RED)])
-    state = after(100, percept, ahead(24.0))  # the receiver is 2.7 m behind: the light's post is 21.3 m ahead of the rear axle
+    state = after(100, percept, ahead(24.0))  # the receiver is 3.9 m behind: the light's post is 21.3 m ahead of the rear axle
     (signal,) = signals.told(state, ahead(24.0), C)
-    assert signal.distance == pytest.approx(21.3, abs=1.0) and signal.distance_std < 1.5
+    assert signal.distance == pytest.approx(21.3 - C.light_behind, abs=1.0) and signal.distance_std < 1.5
     far = after(100, seen([light(47.0, Light.RED)]), ahead(24.0))  # only the one across the junction is seen
     assert signals.told(far, ahead(24.0), C)[0].distance == 24.0
 
