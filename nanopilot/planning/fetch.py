@@ -28,12 +28,12 @@ class Config:
     table: str = ""
     walk: walker.Config = field(default_factory=walker.Config)
     carry: walker.Config = field(default_factory=lambda: walker.Config(body=0.42, roomy=0.7))  # what is held sticks out
-    sure: float = 0.1  # weight of looks from which a thing is believed
+    sure: float = 0.02  # weight of looks from which a thing is believed
     closely: float = 1.8  # m from which things are surely seen
     before: float = 0.95  # m from the box to the pelvis where `go` ends
     aligned: float = 0.75  # m to it at which it is turned to and stepped aside
     looking: float = 0.15  # m before it stands there that it looks where the box is
-    arm: float = 0.44  # m to it at which it is reached for: knees keep 0.1 m from the table's foot
+    arm: float = 0.48  # m to it at which it stops to reach for it: it comes to stand 5 cm nearer, knees 0.1 m from the table's foot
     half_depth: float = 0.10  # m of a box: parcels of 17 to 23 cm
     overhang: float = 0.10  # m that tables' tops stand out over their feet
     inside: float = 0.13  # m from a top's edge to where the box's middle is put

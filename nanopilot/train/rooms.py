@@ -37,7 +37,7 @@ CROP = (96, 80)  # px of the pieces that are learnt from: the network has no fix
 RARE = (RoomClass.BOX, RoomClass.TABLE, RoomClass.PERSON)
 FETCHED, NAMED = 0.45, 0.2  # shares of rooms with tables to fetch from, and of others with such tables and parcels; the rest are walked
 POSES = 6  # of the arms in a room
-WEIGHTS = np.array([0.5, 1.0, 1.0, 2.0, 2.0, 2.0, 1.0], np.float32)  # of the classes in the loss, guess: rare ones more
+WEIGHTS = np.array([0.5, 1.0, 1.0, 1.3, 1.3, 1.2, 1.0], np.float32)  # of the classes in the loss, guess: rare ones more
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,7 @@ class Config:
     other_face: float = 0.8  # rad between the fronts of two looks at a table from which they saw two of its sides
     longer: float = 1.2  # times as long as the side known before is another side that is its front
     whole: float = 0.75  # of the known width that a look must show, else something hides the rest
+    doubtful: float = 0.15  # of the weight of a look at a part, or at another side than the front
     shrink: float = 0.99  # of the known width, each look: one that was too long is forgotten
     fade: float = 0.95  # of the weight of earlier looks, each look
 
@@ -215,19 +216,18 @@ def _remembered(
             out.append(Known(one.kind, at, front, one.z, one.width, weight, t, ((one.colour, weight),)))
             continue
         old = out[i]
-        if one.kind == "table" and abs(wrap(yaw - float(np.arctan2(old.front[1], old.front[0])))) > config.other_face:
-            if one.width > config.longer * old.width:  # its front at last: a table's front is its longest side
-                out[i] = Known(one.kind, at, front, one.z, one.width, weight, t, ((one.colour, weight),))
+        aside = one.kind == "table" and abs(wrap(yaw - float(np.arctan2(old.front[1], old.front[0])))) > config.other_face
+        if aside and one.width > config.longer * old.width:  # its front at last: a table's front is its longest side
+            out[i] = Known(one.kind, at, front, one.z, one.width, weight, t, ((one.colour, weight),))
             continue
+        trust = config.doubtful if aside or one.width < config.whole * old.width else 1.0  # another side of it, or a part
+        weight, fade = trust * weight, config.fade**trust
         votes = dict(old.colours)
         votes[one.colour] = votes.get(one.colour, 0.0) + weight
-        kept = config.fade * old.weight
-        share, way = weight / (weight + kept), old.front / float(np.hypot(*old.front))
-        move, turned = at - old.at, config.fade * old.front + front
-        if one.width < config.whole * old.width:  # a part of it tells how far away it is, not where its middle is
-            move, turned = (move @ way) * way, old.front
+        kept = fade * old.weight
+        place = old.at + weight / (weight + kept) * (at - old.at)
         width = max(config.shrink * old.width, one.width)
-        out[i] = Known(one.kind, old.at + share * move, turned, one.z, width, weight + kept, t, tuple(votes.items()))
+        out[i] = Known(one.kind, place, fade * old.front + trust * front, one.z, width, weight + kept, t, tuple(votes.items()))
     return tuple(out)
 
 

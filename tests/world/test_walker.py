@@ -55,10 +55,10 @@ def test_where_free_floor_is_seen_nobody_stands():
     assert told([*looks, (1.2, [], [])], free=2.1).tracks  # something ends the floor there
 
 
-def test_a_tables_side_does_not_turn_its_front():
+def test_a_tables_side_hardly_turns_its_front():
     front, side = table(2.0, 0.0, np.pi, 0.7), table(2.2, 0.4, np.pi / 2, 0.3)
     seen = told([(0.0, [], [front]), (0.2, [], [side]), (0.4, [], [side])]).things[0]
-    assert (seen.x, seen.y, abs(seen.yaw)) == pytest.approx((2.0, 0.0, np.pi))
+    assert np.hypot(seen.x - 2.0, seen.y) < 0.15 and abs(seen.yaw) > np.pi - 0.35
 
 
 def test_a_longer_side_seen_later_is_the_front():
@@ -67,7 +67,7 @@ def test_a_longer_side_seen_later_is_the_front():
     assert len(seen) == 1 and (seen[0].x, seen[0].y, abs(seen[0].yaw)) == pytest.approx((2.0, 0.0, np.pi))
 
 
-def test_a_part_of_a_front_tells_its_distance_and_not_its_middle():
-    front, part = table(2.0, 0.0, np.pi, 0.7), table(1.9, 0.25, 2.8, 0.2)
-    seen = told([(0.0, [], [front]), (0.2, [], [part])]).things[0]
-    assert seen.x == pytest.approx(2.0 - 0.1 / 1.95) and (seen.y, abs(seen.yaw)) == pytest.approx((0.0, np.pi))
+def test_a_part_of_a_front_hardly_moves_its_middle():
+    front, part, whole = table(2.0, 0.0, np.pi, 0.7), table(2.0, 0.3, np.pi, 0.2), table(2.0, 0.3, np.pi, 0.7)
+    hidden, shown = (told([(0.0, [], [front]), (0.2, [], [look])]).things[0].y for look in (part, whole))
+    assert hidden < 0.05 and shown == pytest.approx(0.3 / 1.95)
