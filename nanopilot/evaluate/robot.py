@@ -94,7 +94,7 @@ def body_config(c: RobotConfig) -> HumanoidConfig:
 def run(c: RobotConfig, log_path: Path | None = None, watch: Watch | None = None) -> dict[str, Any]:
     """One task until it is done, the robot falls, or the time is up. Raises ValueError where the extra is missing."""
     body = Humanoid(body_config(c))
-    perceive = _oracle(body) if c.oracle else eyes.RoomEyes(eyes.FETCH_WEIGHTS if c.task == "fetch" else eyes.WEIGHTS).perceive
+    perceive = _oracle(body) if c.oracle else eyes.RoomEyes().perceive
     if c.task == "fetch":
         stages = replace(STAGES, planning=fetch)
         plans: object = fetch.Config(c.box or body.room.boxes[0].called, c.table or body.room.tables[1].called)

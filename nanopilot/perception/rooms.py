@@ -23,14 +23,13 @@ Array = np.ndarray
 
 WEIGHTS = Path(__file__).parent / "weights" / "rooms.onnx"
 VERSION = "1"
-FETCH_WEIGHTS = WEIGHTS.with_name("fetch.onnx")  # sees finer, and knows boxes and tables; learnt for a shorter time
-WIDTH, HEIGHT, STRIDE = 192, 144, 2  # px that training's networks see (the file says it: that of WEIGHTS sees 96x72); a cell of the answer
+WIDTH, HEIGHT, STRIDE = 192, 144, 2  # px that the network sees, and of a cell of its answer
 BEARINGS = np.linspace(-0.9, 0.9, 91)  # rad, left positive, from below the camera
 RANGES = np.arange(0.35, 5.01, 0.05)  # m from below the camera
 FAR = float(RANGES[-1])  # free that far: nothing was met
 FLOOR = 0.5  # probability from which a cell counts as floor
 PATIENCE = 2  # samples in a row that aren't floor before something stands there
-PERSON_SHARE = 0.3  # probability of person that makes a bearing one of a person's
+PERSON_SHARE = 0.6  # probability of person that makes a bearing one of a person's
 PERSON_WIDTH = 0.5  # m
 FEWEST = 3  # bearings in a row that make a person: 0.06 rad, two legs at 4 m; fewer are edges of something
 UNKNOWN = 0.0  # free distance of a bearing that the picture doesn't show

@@ -65,7 +65,7 @@ def _foot(mask: Bool[Array, "h w"], scene: Array, camera: CameraModel, height: f
 
 
 def _thing(kind: str, foot: Float[Array, "n 2"], cut: bool, name: str, height: float) -> Thing | None:
-    """The front along most of the foot's points; a short one looks at us."""
+    """The front along most of the foot's points; a short one looks at us. What a cell errs by grows as the distance squared: its weight."""
     away = float(np.median(np.hypot(*foot.T)))
     on = _line(foot, LINE[kind] * max(away, 0.5))
     if on.sum() < 3:
@@ -80,7 +80,7 @@ def _thing(kind: str, foot: Float[Array, "n 2"], cut: bool, name: str, height: f
     normal = normal if normal @ -middle > 0 else -normal  # it looks towards us
     long = width > SHORT[kind]
     yaw = float(np.arctan2(normal[1], normal[0])) if long else float(np.arctan2(-middle[1], -middle[0]))
-    weight = (0.2 if cut else 1.0) * (min(1.0, width / 0.5) if kind == "table" else 1.0) * (1.0 if long else 0.3) / max(away, 0.4) ** 2
+    weight = (0.2 if cut else 1.0) * (min(1.0, width / 0.5) if kind == "table" else 1.0) * (1.0 if long else 0.3) / max(away, 0.4) ** 4
     return Thing(kind, name, float(middle[0]), float(middle[1]), height, yaw, width, float(weight))
 
 

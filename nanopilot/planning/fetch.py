@@ -28,20 +28,21 @@ class Config:
     table: str = ""
     walk: walker.Config = field(default_factory=walker.Config)
     carry: walker.Config = field(default_factory=lambda: walker.Config(body=0.42, roomy=0.7))  # what is held sticks out
-    sure: float = 0.1  # weight of looks from which a thing is believed
+    sure: float = 0.02  # weight of looks from which a thing is believed
+    closely: float = 1.8  # m from which things are surely seen
     before: float = 0.95  # m from the box to the pelvis where `go` ends
     aligned: float = 0.75  # m to it at which it is turned to and stepped aside
     looking: float = 0.15  # m before it stands there that it looks where the box is
-    arm: float = 0.40  # m to it at which it is reached for
+    arm: float = 0.48  # m to it at which it stops to reach for it: it comes to stand 5 cm nearer, knees 0.1 m from the table's foot
     half_depth: float = 0.10  # m of a box: parcels of 17 to 23 cm
     overhang: float = 0.10  # m that tables' tops stand out over their feet
     inside: float = 0.13  # m from a top's edge to where the box's middle is put
     grip: float = 0.84  # m above the floor: 10 cm above a table
     over: float = 0.12  # m higher, where nothing is touched
     ready: float = 0.27  # m before the pelvis
-    held: float = 0.30
-    longest: float = 0.42  # m that arms reach forward
-    wide: float = 0.24  # m, half the open palms' distance
+    held: float = 0.34
+    longest: float = 0.43  # m that arms reach forward (the arms' solver is 1 cm short there)
+    wide: float = 0.22  # m, half the open palms' distance
     tight: float = 0.06  # m: pressed as far as the body lets
     nothing: float = 0.18  # m between palms from which nothing is held: parcels are 22 to 28 cm wide
     hand: float = 0.2  # m/s of the palms
@@ -90,7 +91,7 @@ def step(state: State, world: World, vehicle: VehicleModel, config: Config) -> t
 
 
 def _look(state: State, world: World, room: Room, vehicle: VehicleModel, c: Config, dt: float) -> tuple[State, Plan]:
-    """Turn once around, then go where the room is unknown, until both things are known."""
+    """Turn once around, then go near all of the floor, until both things are known."""
     box, table = wanted(world.things, c)
     if state.failed >= c.tries:
         return state, _still(world, "grasped nothing, gave up")
@@ -99,7 +100,7 @@ def _look(state: State, world: World, room: Room, vehicle: VehicleModel, c: Conf
     missing = "box" if box is None else "table"
     if state.turned < 2 * np.pi + 0.3:
         return state, _moving(world, np.array([0.0, 0.0, 0.6]), f"looks around for the {missing}")
-    walk, plan = walker.step(state.walk, world, vehicle, replace(c.walk, task="explore"))
+    walk, plan = walker.step(state.walk, world, vehicle, replace(c.walk, task="explore", closely=c.closely))
     if plan.behaviour == Behaviour.ARRIVED:
         return state, _still(world, f"there is no such {missing} to be seen")
     return replace(state, walk=walk), replace(plan, reason=f"looks for the {missing}")
@@ -224,9 +225,9 @@ PHASES = {
 
 
 def wanted(things: tuple[Thing, ...], c: Config) -> tuple[Thing | None, Thing | None]:
-    """The box to fetch and the table to bring it to: of the colours named, surely seen; the table is not the one that the box is on."""
-    boxes = [k for k in things if k.kind == "box" and k.weight > c.sure and c.box in ("", k.colour)]
+    """The box to fetch and the table to bring it to: of the colours named, surely seen; the box is on a table, and that is not the one."""
     tables = [k for k in things if k.kind == "table" and k.weight > c.sure]
+    boxes = [k for k in things if k.kind == "box" and k.weight > c.sure and c.box in ("", k.colour) and _under(k, tables)]
     box = max(boxes, key=lambda k: k.weight, default=None)
     under = box and _under(box, tables)
     others = [k for k in tables if k is not under and c.table in ("", k.colour)]

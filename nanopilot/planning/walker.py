@@ -36,8 +36,8 @@ class Config:
     horizon: float = 2.0  # s
     step: float = 0.2  # s
     occupied: int = 60  # percent from which a cell is a thing
-    body: float = 0.33  # m from the middle: nothing may come nearer (the arms are 0.27 m out, measured on the model)
-    roomy: float = 0.65  # m from which more room is worth nothing
+    body: float = 0.36  # m from the middle: nothing may come nearer (the arms are 0.27 m out, measured on the model; a cell errs by 0.05)
+    roomy: float = 0.7  # m from which more room is worth nothing
     tight: float = 4.0  # times the way costs more at `body` than at `roomy`
     unknown: float = 1.6  # times it costs where nothing was seen
     ahead: float = 0.45  # m beyond an arc's end where the potential is read, so that turning on the spot pays
@@ -51,6 +51,9 @@ class Config:
     slack: float = 0.25  # m of that without walking
     near_lost: float = 1.2  # m from where somebody was last seen that it turns on the spot and looks
     look_around: float = 0.6  # rad/s
+    looked: float = 0.9  # m within which an edge of what is known has been looked at
+    closely: float = 0.0  # m that `explore` comes near to all free floor, not only to edges of what is known; 0: it does not
+    enough: float = 4.0  # s of looking at an edge that stays: nothing more is to be seen there
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,8 @@ class State:
     followed: int = -1  # track
     last_seen: tuple[float, float] | None = None  # of the followed person, room frame
     arrived: bool = False
+    t: float = 0.0  # s
+    looked: Float32[Array, "h w"] | None = None  # s that each cell was near, of `explore`
 
 
 def initial(config: Config = Config()) -> State:
@@ -72,9 +77,9 @@ def step(state: State, world: World, vehicle: VehicleModel, config: Config) -> t
     room = world.room
     if room is None:
         raise ValueError("a walker's planner needs a room")
-    state, goals, reason, still = _task(state, world, room, config)
     thing = (room.occupancy >= config.occupied) & (room.occupancy != Room.UNKNOWN)
     clearance = cv2.distanceTransform((~thing).astype(np.uint8), cv2.DIST_L2, 5) * room.cell  # (H, W) m
+    state, goals, reason, still = _task(state, world, room, clearance, config)
     if state.potential is None or world.t - state.planned >= config.replan:
         cost = _cost(room, clearance, world.tracks, config)
         state = replace(state, potential=spread(cost, goals, room.cell), planned=world.t)
@@ -91,14 +96,14 @@ def step(state: State, world: World, vehicle: VehicleModel, config: Config) -> t
 # --------------------------------------------------------------------------- tasks: each says where to go, and whether to stand
 
 
-def _task(state: State, world: World, room: Room, config: Config) -> tuple[State, Array, str, bool]:
+def _task(state: State, world: World, room: Room, clearance: Array, config: Config) -> tuple[State, Array, str, bool]:
     """New state, goal cells (n, 2) as row and column, a few words, and whether to stand still."""
     if config.task == "explore":
-        edge = frontier(room)
+        state, edge = _edges(state, world, room, clearance, config)
         done = len(edge) == 0 and world.t > 3.0
         return replace(state, arrived=state.arrived or done), edge, "explore" if not done else "all seen", done or len(edge) == 0
     if config.task == "follow":
-        return _follow(state, world, room, config)
+        return _follow(state, world, room, clearance, config)
     if not len(world.route_line):
         return state, np.zeros((0, 2), int), "no goal", True
     there = state.arrived or world.goal_distance < config.arrived
@@ -106,7 +111,21 @@ def _task(state: State, world: World, room: Room, config: Config) -> tuple[State
     return replace(state, arrived=there), cells(goal[None], room), f"{world.goal_distance:.1f} m to the goal", there
 
 
-def _follow(state: State, world: World, room: Room, config: Config) -> tuple[State, Array, str, bool]:
+def _edges(state: State, world: World, room: Room, clearance: Array, config: Config) -> tuple[State, Array]:
+    """Edges of what is known (or floor not yet come `closely` to) that can be come near to and were not looked at for long: row, column."""
+    looked = np.zeros(room.occupancy.shape, np.float32) if state.looked is None else state.looked
+    v, u = np.indices(looked.shape)
+    away = np.hypot(room.origin[0] + (u + 0.5) * room.cell - room.x, room.origin[1] + (v + 0.5) * room.cell - room.y)
+    looked = looked + np.float32(min(max(world.t - state.t, 0.0), 0.5)) * (away < (config.closely or config.looked))
+    _, label = cv2.connectedComponents(((clearance >= config.body) | (away < config.body)).astype(np.uint8), connectivity=4)
+    row, column = cells(np.array([[room.x, room.y]]), room)[0]
+    beyond = cv2.distanceTransform((label != label[row, column]).astype(np.uint8), cv2.DIST_L2, 5) * room.cell
+    edge = np.argwhere((room.occupancy < WEAKLY) & (looked == 0)) if config.closely else frontier(room)
+    near = (beyond[edge[:, 0], edge[:, 1]] < config.body + room.cell) & (looked[edge[:, 0], edge[:, 1]] < config.enough)
+    return replace(state, looked=looked, t=world.t), edge[near]
+
+
+def _follow(state: State, world: World, room: Room, clearance: Array, config: Config) -> tuple[State, Array, str, bool]:
     track = next((t for t in world.tracks if t.id == state.followed), None)
     sure = [t for t in world.tracks if t.probability > 0.7]
     if track is None and sure:  # the nearest to where the last one was, or to straight ahead
@@ -114,7 +133,8 @@ def _follow(state: State, world: World, room: Room, config: Config) -> tuple[Sta
         track = min(sure, key=lambda t: np.hypot(t.x - where[0], t.y - where[1]))
     if track is None:
         if state.last_seen is None:
-            return state, np.zeros((0, 2), int), "nobody to follow", True
+            state, edge = _edges(state, world, room, clearance, config)
+            return state, edge, "nobody to follow yet", len(edge) == 0
         away = np.hypot(state.last_seen[0] - room.x, state.last_seen[1] - room.y)
         return state, cells(np.array([state.last_seen]), room), "lost sight" if away > config.near_lost else LOOKS_AROUND, False
     at = parent_from_child(np.array([track.x, track.y]), room.x, room.y, room.yaw)

@@ -32,11 +32,12 @@ Array = np.ndarray
 
 TRAIN_SEEDS, TEST_SEEDS = 100_000, 200_000  # the first room of each; evaluated rooms have smaller seeds
 WARM_UP = 100  # steps of a rising rate
-LOOK = 2  # of rooms and robot in kept frames: another number, and they are drawn anew
+LOOK = 3  # of rooms and robot in kept frames: another number, and they are drawn anew
 CROP = (96, 80)  # px of the pieces that are learnt from: the network has no fixed size
 RARE = (RoomClass.BOX, RoomClass.TABLE, RoomClass.PERSON)
+FETCHED, NAMED = 0.45, 0.2  # shares of rooms with tables to fetch from, and of others with such tables and parcels; the rest are walked
 POSES = 6  # of the arms in a room
-WEIGHTS = np.array([0.5, 1.0, 1.0, 2.0, 2.0, 2.0, 1.0], np.float32)  # of the classes in the loss, guess: rare ones more
+WEIGHTS = np.array([0.5, 1.0, 1.0, 1.3, 1.3, 1.2, 1.0], np.float32)  # of the classes in the loss, guess: rare ones more
 
 
 @dataclass(frozen=True)
@@ -62,19 +63,21 @@ def draw(seed: int, views: int) -> tuple[UInt8[Array, "n h w 3"], UInt8[Array, "
     """Pictures and labels of one random room: robot, joints, head, palms, a parcel in them, and people anywhere."""
     mujoco = humanoid.require()
     rng = np.random.default_rng([seed, 2])
-    long, wide = rng.uniform(5, 11), rng.uniform(2.2, 4.2)
-    if rng.random() < 0.6:
+    long, wide, kind = rng.uniform(5, 11), rng.uniform(2.2, 4.2), rng.random()
+    if kind < FETCHED:
         config = rooms.RoomConfig(seed, (-2.0, min(long, 7.0) - 1.5), (-wide, wide), int(rng.integers(2, 6)), 0, fetch=True)
     else:  # fuller and of more sizes than the rooms that are walked
-        config = rooms.RoomConfig(seed, (-2.0, long - 2.0), (-wide, wide), int(rng.integers(2, 10)), 0, gap=1.1, clear=0.0, named=True)
+        named, full = kind < FETCHED + NAMED, int(rng.integers(2, 10))
+        config = rooms.RoomConfig(seed, (-2.0, long - 2.0), (-wide, wide), full, 0, gap=1.1, clear=0.0, named=named)
+    hands = config.fetch or config.named
     try:
         room = rooms.room(config)
     except ValueError:
         return draw(seed + 50_000, views)
-    room.walkers = [rooms.Walker((0, 0), (1, 1), 0.0)] * int(rng.integers(0, 4))
+    room.walkers = [rooms.Walker((0, 0), (1, 1), 0.0)] * int(rng.integers(0, 3) if hands else rng.integers(1, 5))
     gait = humanoid.Gait()
-    built = humanoid.build(room.furnish, gait, humanoid.CAMERA_PITCH + rng.uniform(-0.1, 0.1), hands=True)
-    reaches = [_reach(Arms(built, gait), rng) for _ in range(POSES)]
+    built = humanoid.build(room.furnish, gait, humanoid.CAMERA_PITCH + rng.uniform(-0.1, 0.1), hands)
+    reaches = [_reach(Arms(built, gait), rng) for _ in range(POSES)] if hands else []
     data, renderer = built.standing(), mujoco.Renderer(built.model, humanoid.CAMERA_HEIGHT, humanoid.CAMERA_WIDTH)
     images, labels = [], []
     while len(images) < views:
@@ -82,7 +85,7 @@ def draw(seed: int, views: int) -> tuple[UInt8[Array, "n h w 3"], UInt8[Array, "
         yaw = rng.uniform(-np.pi, np.pi)
         if room.tables and rng.random() < 0.6:  # before a table, looking at it
             table = room.tables[rng.integers(len(room.tables))]
-            out, along, turn = table.half[0] + rng.uniform(0.25, 1.8), rng.uniform(-0.4, 0.4), table.yaw
+            out, along, turn = table.half[0] + 0.25 + 2.75 * rng.random() ** 2, rng.uniform(-0.4, 0.4), table.yaw
             ahead, aside = np.array([np.cos(turn), np.sin(turn)]), np.array([-np.sin(turn), np.cos(turn)])
             at = np.array([table.x, table.y]) + out * ahead + along * aside
             yaw = turn + np.pi + rng.normal(0, 0.3)
@@ -92,8 +95,7 @@ def draw(seed: int, views: int) -> tuple[UInt8[Array, "n h w 3"], UInt8[Array, "
         data.qpos[:3] = *at, humanoid.PELVIS_HEIGHT + rng.normal(0, 0.02)
         mujoco.mju_euler2Quat(data.qpos[3:7], np.array([yaw, rng.normal(0, 0.04), rng.normal(0, 0.04)]), "zyx")
         data.qpos[built.q] = humanoid.STAND + rng.normal(0, 0.15, 29)
-        kind = rng.random()
-        if kind < 0.5:
+        if hands and rng.random() < 0.5:
             middle, gap, angles = reaches[rng.integers(POSES)]
             data.qpos[built.q[humanoid.ARMS]] = angles + rng.normal(0, 0.03, 14)
             if room.boxes and gap < 0.15:  # carried
@@ -103,7 +105,7 @@ def draw(seed: int, views: int) -> tuple[UInt8[Array, "n h w 3"], UInt8[Array, "
                 data.qpos[place : place + 3] = *(at + turned @ middle[:2]), data.qpos[2] + middle[2]
                 data.qpos[place + 3 : place + 7] = np.cos(yaw / 2), 0, 0, np.sin(yaw / 2)
         for k in range(len(room.walkers)):
-            away, bearing = rng.uniform(0.7, 5.5), yaw + rng.uniform(-1.0, 1.0)
+            away, bearing = 0.6 + 5.0 * rng.random() ** 1.5, yaw + rng.uniform(-1.1, 1.1)
             data.mocap_pos[k] = *(at + away * np.array([np.cos(bearing), np.sin(bearing)])), 0.0
             turned = rng.uniform(-np.pi, np.pi)
             data.mocap_quat[k] = [np.cos(turned / 2), 0, 0, np.sin(turned / 2)]
@@ -111,6 +113,8 @@ def draw(seed: int, views: int) -> tuple[UInt8[Array, "n h w 3"], UInt8[Array, "
         image = humanoid.render(renderer, data, humanoid.CAMERA)
         renderer.enable_segmentation_rendering()
         label = rooms.classes(humanoid.render(renderer, data, humanoid.CAMERA), built.model)
+        if not hands:  # a block of any look is neither a table to put things on nor a parcel
+            label[np.isin(label, (RoomClass.BOX, RoomClass.TABLE))] = RoomClass.OBSTACLE
         renderer.disable_segmentation_rendering()
         images.append(cv2.resize(image, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA))
         w, h = WIDTH // STRIDE, HEIGHT // STRIDE

@@ -52,8 +52,16 @@ class Config:
     alpha: float = 0.5  # share of a person's surprise that moves its place
     beta: float = 0.15  # and its velocity
     fastest: float = 1.5  # m/s of a person
-    forget: float = 3.0  # s unseen: beside us they are out of the picture
+    forget: float = 4.0  # s unseen: beside us they are out of the picture
+    doubted: float = 0.5  # s unseen of who was seen once
+    coast: float = 1.0  # s that who is out of sight is taken to walk on; then to stand, as people do who wait for us
+    beyond: float = 0.4  # m of free floor behind somebody's place that say he is gone
     same: tuple[float, float] = (0.4, 0.8)  # m within which a box, a table is the one known before
+    other_face: float = 0.8  # rad between the fronts of two looks at a table from which they saw two of its sides
+    longer: float = 1.2  # times as long as the side known before is another side that is its front
+    whole: float = 0.75  # of the known width that a look must show, else something hides the rest
+    doubtful: float = 0.15  # of the weight of a look at a part, or at another side than the front
+    shrink: float = 0.99  # of the known width, each look: one that was too long is forgotten
     fade: float = 0.95  # of the weight of earlier looks, each look
 
 
@@ -65,6 +73,9 @@ class Person:
     born: float
     seen: float
     count: int = 1
+
+    def place(self, t: float, coast: float) -> Float[Array, "2"]:
+        return self.at + self.velocity * min(t - self.seen, coast)
 
 
 @dataclass(frozen=True)
@@ -118,7 +129,11 @@ def step(state: State, observation: Observation, percept: Percept | None, config
         grid = _drawn(state.grid, pose, here, edges, standing, ends, percept, walker.camera, config)
         state = replace(state, grid=grid, percept_t=percept.t, things=_remembered(state.things, percept.things, pose, t, config))
         state = _follow(state, pose, percept.objects, t, config)
-    state = replace(state, people=tuple(p for p in state.people if t - p.seen < config.forget))
+        stayed = tuple(
+            p for p in state.people if p.seen == t or not _seen_free(p.place(t, config.coast), percept, walker.camera, pose, config)
+        )
+        state = replace(state, people=stayed)
+    state = replace(state, people=tuple(p for p in state.people if t - p.seen < (config.forget if p.count > 1 else config.doubted)))
     return state, _told(state, pose, observation, config)
 
 
@@ -129,6 +144,13 @@ def _rays(percept: Percept, camera: CameraModel, config: Config) -> tuple[Float[
     here = np.array([camera.x, camera.y])
     edges = here + free[:, None] * np.stack([np.cos(heading), np.sin(heading)], -1)
     return here, edges, (free > 0) & (free < config.far)
+
+
+def _seen_free(at: Float[Array, "2"], percept: Percept, camera: CameraModel, pose: tuple[float, float, float], config: Config) -> bool:
+    """Whether the picture shows free floor where `at` is and behind it."""
+    x, y = child_from_parent(at, *pose) - (camera.x, camera.y)
+    off = np.abs(np.array(config.bearings) - wrap(float(np.arctan2(y, x)) - camera.yaw))
+    return bool(off.min() < 0.02 and percept.free_distance[off < 0.05].min() > np.hypot(x, y) + config.beyond)
 
 
 def _persons_bearings(percept: Percept, camera: CameraModel, config: Config) -> Array:
@@ -194,14 +216,18 @@ def _remembered(
             out.append(Known(one.kind, at, front, one.z, one.width, weight, t, ((one.colour, weight),)))
             continue
         old = out[i]
+        aside = one.kind == "table" and abs(wrap(yaw - float(np.arctan2(old.front[1], old.front[0])))) > config.other_face
+        if aside and one.width > config.longer * old.width:  # its front at last: a table's front is its longest side
+            out[i] = Known(one.kind, at, front, one.z, one.width, weight, t, ((one.colour, weight),))
+            continue
+        trust = config.doubtful if aside or one.width < config.whole * old.width else 1.0  # another side of it, or a part
+        weight, fade = trust * weight, config.fade**trust
         votes = dict(old.colours)
         votes[one.colour] = votes.get(one.colour, 0.0) + weight
-        kept = config.fade * old.weight
-        share = weight / (weight + kept)
-        out[i] = Known(
-            one.kind, old.at + share * (at - old.at), config.fade * old.front + front, one.z, max(old.width, one.width), weight + kept, t,
-            tuple(votes.items()),
-        )  # fmt: skip
+        kept = fade * old.weight
+        place = old.at + weight / (weight + kept) * (at - old.at)
+        width = max(config.shrink * old.width, one.width)
+        out[i] = Known(one.kind, place, fade * old.front + trust * front, one.z, width, weight + kept, t, tuple(votes.items()))
     return tuple(out)
 
 
@@ -221,7 +247,7 @@ def _follow(state: State, pose: tuple[float, float, float], objects: tuple[Detec
         if one.kind != Kind.PERSON:
             continue
         at = parent_from_child(one.position.astype(float), *pose)
-        where = [p.at + p.velocity * (t - p.seen) for p in people]
+        where = [p.place(t, config.coast) for p in people]
         away = [np.hypot(*(w - at)) if k not in taken else inf for k, w in enumerate(where)]
         k = int(np.argmin(away)) if away else -1
         if k >= 0 and away[k] < config.gate:
@@ -242,8 +268,8 @@ def _told(state: State, pose: tuple[float, float, float], observation: Observati
     walker, t = observation.walker, observation.t
     tracks = []
     for p in state.people:
-        at = child_from_parent(p.at + p.velocity * (t - p.seen), *pose)
-        v = rotation_2d(-pose[2]) @ p.velocity
+        at = child_from_parent(p.place(t, config.coast), *pose)
+        v = rotation_2d(-pose[2]) @ p.velocity * (t - p.seen < config.coast)
         tracks.append(
             Track(
                 id=p.id, kind=Kind.PERSON, x=float(at[0]), y=float(at[1]), yaw=float(np.arctan2(v[1], v[0])), vx=float(v[0]),

@@ -43,6 +43,12 @@ def test_a_table_and_a_box_are_where_they_stand():
     assert table.width == pytest.approx(0.7, abs=0.1)
 
 
+def test_a_look_from_twice_as_far_counts_a_sixteenth():
+    picture = np.full((144, 192, 3), (200, 30, 30), np.uint8)
+    near, far = (next(k.weight for k in things.things(room(d), picture, CAMERA) if k.kind == "table") for d in (1.3, 2.6))
+    assert near / far == pytest.approx(16.0, rel=0.4)  # places err by some cells
+
+
 def test_nothing_is_found_where_nothing_is():
     scene = np.full((72, 96), RoomClass.FLOOR, np.uint8)
     assert things.things(scene, np.zeros((144, 192, 3), np.uint8), CAMERA) == ()

@@ -82,3 +82,8 @@ def test_the_table_under_the_box_is_not_where_to_bring_it():
     box, table = fetch.wanted(toy.world().things, fetch.Config())
     assert box.colour == "red" and table.colour == "blue"
     assert fetch.wanted(toy.world().things, fetch.Config(box="blue"))[0] is None
+
+
+def test_a_box_that_stands_on_no_table_is_not_fetched():
+    things = [k for k in Toy().world().things if k.kind == "box" or k.colour == "blue"]
+    assert fetch.wanted(tuple(things), fetch.Config(box="red"))[0] is None

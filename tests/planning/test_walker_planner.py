@@ -95,6 +95,30 @@ def test_what_was_seen_free_once_is_an_edge_and_what_was_met_once_is_none():
     assert len(walker.frontier(Room(0.0, 0.0, 0.0, np.zeros(2), 0.1, grid))) == 0
 
 
+def filled(seen, rows, columns, value=Room.UNKNOWN):
+    """The same world with other percents in some cells."""
+    grid = seen.room.occupancy.copy()
+    grid[rows, columns] = value
+    return replace(seen, room=replace(seen.room, occupancy=grid))
+
+
+def test_an_edge_that_stays_though_looked_at_and_one_behind_walls_end_exploring():
+    config = walker.Config(task="explore")
+    behind = filled(world(things=[(2.0, 2.2, -5.0, 5.0)]), slice(None), slice(90, None))  # its edge is on the wall's other side
+    assert plan(replace(behind, t=4.0), config).behaviour == Behaviour.ARRIVED
+    niche = filled(world(), slice(47, 53), 55)  # 0.5 m ahead
+    state, first = walker.step(walker.initial(config), replace(niche, t=4.0), BODY, config)
+    assert first.behaviour != Behaviour.ARRIVED
+    for k in range(round(config.enough / 0.1) + 2):
+        state, last = walker.step(state, replace(niche, t=4.1 + 0.1 * k), BODY, config)
+    assert last.behaviour == Behaviour.ARRIVED
+
+
+def test_nobody_to_follow_yet_is_looked_for():
+    it = plan(filled(world(), slice(None), slice(75, None)), walker.Config(task="follow"))
+    assert it.speed[0] > 0.0 and it.reason.startswith("nobody")
+
+
 def test_who_was_lost_is_looked_for_where_it_was():
     config = walker.Config(task="follow")
     state, _ = walker.step(walker.initial(config), world(tracks=[person(1.6, 0.0)]), BODY, config)

@@ -6,6 +6,7 @@ from scipy.stats import chi2
 
 from nanopilot.geometry import child_from_parent, wrap
 from nanopilot.messages import Detection, Kind
+from nanopilot.perception.around import REACH
 from nanopilot.world.motion import Motion
 from nanopilot.world.tracks import TrackConfig, forget, move, none, told, update
 
@@ -223,6 +224,8 @@ def test_what_is_told_too_far_away_to_be_known_begins_no_track():
     for k in range(50):
         true = 90.0 - speed * DT * k
         tracks = move(tracks, drive(speed, 0.0), CONFIG)
-        tracks = forget(update(tracks, (detection(min(true, 65.0) + CONFIG.camera_x, 0.0, distance_std=6.0),), DT, CONFIG), CONFIG)
+        told_at = (detection(min(true, 65.0) + CONFIG.camera_x, 0.0, distance_std=6.0),)
+        believed = tuple(o for o in told_at if o.distance <= REACH)
+        tracks = forget(update(tracks, believed, DT, CONFIG), CONFIG)
         said += told(tracks, CONFIG)
     assert said and max(abs(t.vx) for t in said) < 1.0

@@ -1,0 +1,73 @@
+"""What a humanoid's world keeps of people and tables, told by percepts made by hand, in a robot that stands at the origin."""
+
+import numpy as np
+import pytest
+
+from nanopilot.messages import CameraModel, CarState, Detection, Kind, Observation, Percept, Thing, WalkerState
+from nanopilot.world import walker
+
+CAMERA = CameraModel("head", 320, 240, 120.0, 120.0, 159.5, 119.5, x=0.05, z=1.3, pitch=0.52)
+CONFIG = walker.Config()
+
+
+def person(x, y):
+    return Detection(
+        Kind.PERSON, 0.9, np.zeros(4, np.float32), np.array([x, y], np.float32), 0.0, 0.5, 0.5, float(np.hypot(x, y)), 0.1, 0.02
+    )
+
+
+def table(x, y, yaw, width):
+    return Thing("table", "blue", x, y, 0.0, yaw, width, 1.0)
+
+
+def told(looks, free=0.0, until=0.0):
+    """The world after looks at (time, objects, things), each with `free` metres of floor at all bearings, and then none."""
+    state, out = walker.initial(CONFIG), None
+    times = [t for t, *_ in looks] + list(np.arange(looks[-1][0] + 0.1, until + 1e-6, 0.1))
+    for k, t in enumerate(times):
+        body = WalkerState(t, 0.0, 0.0, 0.0, 0.0, 0.0, 0.78, 0.0, 0.0, 0.0, CAMERA, np.zeros(29))
+        percept = None
+        if k < len(looks):
+            _, objects, things = looks[k]
+            distance = np.full(len(CONFIG.bearings), free, np.float32)
+            scene = np.zeros((36, 48), np.uint8)
+            percept = Percept(t, "head", (), None, tuple(objects), scene, distance, 1.0, True, things=tuple(things))
+        observation = Observation(t, (), CarState(t, 0.0, 0.0, 0.0, 0.0), None, None, body)
+        state, out = walker.step(state, observation, percept, CONFIG)
+    return out
+
+
+def walking(n):
+    return [(0.2 * k, [person(2.0, -1.0 + 0.1 * k)], []) for k in range(n)]  # 0.5 m/s to the left
+
+
+def test_who_is_out_of_sight_walks_on_for_a_second_and_then_stands():
+    seen = told(walking(30)).tracks[0]
+    assert seen.vy == pytest.approx(0.5, abs=0.1)
+    lost = told(walking(30), until=5.8 + 3.0).tracks[0]
+    assert lost.y == pytest.approx(seen.y + seen.vy * CONFIG.coast, abs=0.02) and lost.vy == 0.0
+    assert not told(walking(30), until=5.8 + CONFIG.forget + 0.2).tracks
+
+
+def test_where_free_floor_is_seen_nobody_stands():
+    looks = [(0.2 * k, [person(2.0, 0.0)], []) for k in range(5)]
+    assert not told([*looks, (1.2, [], [])], free=4.0).tracks
+    assert told([*looks, (1.2, [], [])], free=2.1).tracks  # something ends the floor there
+
+
+def test_a_tables_side_hardly_turns_its_front():
+    front, side = table(2.0, 0.0, np.pi, 0.7), table(2.2, 0.4, np.pi / 2, 0.3)
+    seen = told([(0.0, [], [front]), (0.2, [], [side]), (0.4, [], [side])]).things[0]
+    assert np.hypot(seen.x - 2.0, seen.y) < 0.15 and abs(seen.yaw) > np.pi - 0.35
+
+
+def test_a_longer_side_seen_later_is_the_front():
+    front, side = table(2.0, 0.0, np.pi, 0.7), table(2.2, 0.4, np.pi / 2, 0.3)
+    seen = told([(0.0, [], [side]), (0.2, [], [front])]).things
+    assert len(seen) == 1 and (seen[0].x, seen[0].y, abs(seen[0].yaw)) == pytest.approx((2.0, 0.0, np.pi))
+
+
+def test_a_part_of_a_front_hardly_moves_its_middle():
+    front, part, whole = table(2.0, 0.0, np.pi, 0.7), table(2.0, 0.3, np.pi, 0.2), table(2.0, 0.3, np.pi, 0.7)
+    hidden, shown = (told([(0.0, [], [front]), (0.2, [], [look])]).things[0].y for look in (part, whole))
+    assert hidden < 0.05 and shown == pytest.approx(0.3 / 1.95)
