@@ -227,7 +227,7 @@ def test_braking_in_time_left_ends_before_somebody_who_slows_down(own, share, sl
     late = left < 0
     if late:
         left = 0.0
-    while a > 0 and t < guardian.HORIZON and (a > b or slows > 0):
+    while a > 0 and t < 30 and (a > b or slows > 0):
         if t < left:
             told = (a - b) * CONFIG.response
         else:
