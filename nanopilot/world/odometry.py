@@ -44,6 +44,7 @@ class OdometryConfig:
     texture: tuple[float, float] = (2.0, 10.0)  # grey levels of a strip: less says nothing, more counts no more
     moving: float = 1.0  # px of median flow, above which we surely move, so that
     frozen: float = 0.12  # m, a shorter way is a pattern that sticks to the picture
+    backward: float = 3.0  # m/s, nobody reverses faster
     match: float = 0.35  # least correlation, all strips together
     margin: float = 0.05  # by which it is better than any other way, more than
     apart: float = 0.4  # m away
@@ -250,6 +251,7 @@ def _travelled(
     total = weight @ score
     if flow > config.moving:  # what stays in its place then is dirt, a reflection, or what a codec left
         total[np.abs(at) < config.frozen] = -1.0
+    total[at < -config.frozen - config.backward * dt] = -1.0
     expected = 0.025 * (at - state.speed * dt) ** 2 / (state.var * dt**2 + 0.3**2)
     best = int(np.argmax(total - np.minimum(expected, 0.3)))
     if total[best] < config.match or best in (0, count - 1):
