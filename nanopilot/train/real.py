@@ -208,11 +208,13 @@ def kitti_rows(path: Path, seen: CameraModel, place: Place, zoom: float) -> list
         if (box[2:] - box[:2]).min() < 1:
             continue
         ignore = name not in KITTI_KINDS or box[3] - box[1] < LEAST_HEIGHT
-        ahead, aside = z / zoom, -x  # KITTI's camera axes: x right, z ahead; what is drawn larger is nearer
         foot = place(np.array([((u0 + u1) / 2, v1)]))[0, 0]  # the footprint's centre lies near the box's middle
         size = (length, width) if name in KITTI_KINDS else (4.0, 1.8)
-        bearing = np.arctan2(-x, z)  # the true one: the side it shows us depends on it
-        rows.append((KITTI_KINDS.get(name, 0), *box, foot, seen.x + ahead, aside, -turn - np.pi / 2, bearing, *size, ignore))
+        bearing, yaw = np.arctan2(-x, z), -turn - np.pi / 2  # KITTI's camera axes: x right, z ahead; the side it shows us depends on it
+        half = (abs(np.cos(yaw - bearing)) * size[0] + abs(np.sin(yaw - bearing)) * size[1]) / 2
+        slope = -x * zoom / z  # what is drawn larger is nearer: its near end, by the zoom (`decode.objects`)
+        ahead = (z + (zoom - 1) * half / np.hypot(1.0, slope)) / zoom
+        rows.append((KITTI_KINDS.get(name, 0), *box, foot, seen.x + ahead, ahead * slope, yaw, bearing, *size, ignore))
     return rows
 
 
