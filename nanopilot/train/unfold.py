@@ -66,17 +66,17 @@ def unfolded(path: Path, network: PerceptionNetwork, pictures: UInt8[Array, "n 2
         with torch.no_grad():
             layer.weight.copy_(torch.from_numpy(weight))  # type: ignore[operator]  # convolutions and matrices have one
             if layer.bias is not None:
-                layer.bias.copy_(torch.from_numpy(bias))  # type: ignore[operator]
+                layer.bias.copy_(torch.from_numpy(bias))  # type: ignore[operator]  # as above
                 continue
         head, last = name.rsplit(".", 1)
         shifts[network.get_submodule(f"{head}.{int(last) + 1}")] = torch.from_numpy(bias)
 
     def measure(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         mean, var = inputs[0].mean((0, 2, 3)), inputs[0].var((0, 2, 3), unbiased=False)
-        layer.running_mean.copy_(mean)  # type: ignore[operator]
-        layer.running_var.copy_(var)  # type: ignore[operator]
-        layer.weight.copy_((var + layer.eps).sqrt())  # type: ignore[operator]
-        layer.bias.copy_(shifts[layer] + mean)  # type: ignore[operator]
+        layer.running_mean.copy_(mean)  # type: ignore[operator]  # as above
+        layer.running_var.copy_(var)  # type: ignore[operator]  # as above
+        layer.weight.copy_((var + layer.eps).sqrt())  # type: ignore[operator]  # as above
+        layer.bias.copy_(shifts[layer] + mean)  # type: ignore[operator]  # as above
 
     hooks = [layer.register_forward_pre_hook(measure) for layer in shifts]
     was, network.bfloat16 = network.bfloat16, False
