@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
@@ -31,6 +31,7 @@ PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm")
 RECONNECT = (0.5, 8.0)  # s, first and longest wait
 GIVE_UP = 60.0  # s without a picture until a stream counts as gone
 TIMEOUT = 5.0  # s, of one attempt to open or read a stream
+AHEAD = 2  # pictures read in advance from what waits for us: decoding and seeing share the cores
 ANEW = 0.5  # s by which a video's clock goes back when it begins anew: recordings that were joined
 SHAPE_SLACK = 0.02  # by which width / height may change within a source, guess: encoders round sizes to 16 px
 
@@ -60,17 +61,18 @@ def is_live(source: str) -> bool:
 def pictures(source: str, hz: float | None = None) -> Iterator[Picture]:
     """Every picture of the source; `hz` sets the rate of what has no clock. The first may raise SourceError, later ones SourceBroken."""
     if source.isdigit():
-        return _same_size(_newest(lambda: _webcam(int(source))), f"camera {source}")
+        return _same_size(_beside(lambda: _webcam(int(source)), live=True), f"camera {source}")
     if "://" in source:
-        return _same_size(_video(source, hz) if _lasts(source) else _newest(lambda: _reconnecting(source)), source)
+        lasts = _lasts(source)
+        return _same_size(_beside(lambda: _video(source, hz) if lasts else _reconnecting(source), live=not lasts), source)
     path = Path(source)
     if not path.exists():
         raise SourceError(f"no such file or folder: {source}")
     if path.is_dir():
-        return _same_size(_folder(path, hz or VIDEO_HZ), source)
+        return _same_size(_beside(lambda: _folder(path, hz or VIDEO_HZ), live=False), source)
     if path.stat().st_size == 0:
         raise SourceError(f"{source} is empty (zero bytes)")
-    return _same_size(_log(path) if path.suffix == ".mcap" else _video(path, hz), source)
+    return _same_size(_beside(lambda: _log(path) if path.suffix == ".mcap" else _video(path, hz), live=False), source)
 
 
 def length(source: str) -> float | None:
@@ -239,35 +241,42 @@ def _reconnecting(url: str) -> Iterator[Picture]:
         wait = min(2 * wait, RECONNECT[1])
 
 
-def _newest(source) -> Iterator[Picture]:
-    """What `source()` yields, read in a thread of its own; pictures nobody had time for are dropped."""
-    slot: list[Picture] = []
-    ready, stop = threading.Condition(), threading.Event()
-    failure: list[Exception] = []
+def _beside(source: Callable[[], Iterator[Picture]], live: bool) -> Iterator[Picture]:
+    """What `source()` yields, read in a thread of its own; of a live one the newest, and pictures nobody had time for are dropped."""
+    waiting: list[Picture] = []
+    changed, stop = threading.Condition(), threading.Event()
+    ended: list[Exception | None] = []  # at most one: why it ended, None for as it should
 
     def read() -> None:
         try:
             for picture in source():
-                with ready:
-                    slot[:] = [picture]
-                    ready.notify()
+                with changed:
+                    while not live and len(waiting) >= AHEAD and not stop.is_set():
+                        changed.wait()
+                    waiting[:] = [picture] if live else [*waiting, picture]
+                    changed.notify()
                 if stop.is_set():
                     return
-            failure.append(SourceBroken("the source ended"))
+            ended.append(SourceBroken("the source ended") if live else None)
         except Exception as error:  # told in the reader's thread
-            failure.append(error)
-        with ready:
-            ready.notify()
+            ended.append(error)
+        with changed:
+            changed.notify()
 
     threading.Thread(target=read, daemon=True).start()
     try:
         while True:
-            with ready:
-                while not slot and not failure:
-                    ready.wait(0.2)  # so that Ctrl-C is heard
-                if not slot:
-                    raise failure[0]
-                picture = slot.pop()
+            with changed:
+                while not waiting and not ended:
+                    changed.wait(0.2)  # so that Ctrl-C is heard
+                if not waiting:
+                    if ended[0] is not None:
+                        raise ended[0]
+                    return
+                picture = waiting.pop(0)
+                changed.notify()
             yield picture
     finally:
         stop.set()
+        with changed:
+            changed.notify()

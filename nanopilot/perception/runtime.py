@@ -11,6 +11,7 @@ The weights carry the version of perception.heads they were trained for; another
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -80,6 +81,7 @@ class Network:
         return {name: value[0] for name, value in self.engine(inputs).items()}
 
 
+@lru_cache(maxsize=16)
 def canonical(camera: CameraModel) -> CameraModel:
     """The level camera in the place of `camera` through which the network looks, straight ahead unless it looks aside on purpose:
     256 px high, and 512 wide unless the lens is narrow."""

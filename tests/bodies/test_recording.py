@@ -183,10 +183,40 @@ def test_of_a_live_source_only_the_newest_picture_is_given():
 
     seen = []
     with pytest.raises(SourceBroken, match="ended"):
-        for p in sources._newest(fast):
+        for p in sources._beside(fast, live=True):
             seen.append(p.t)
             sources.sleep(0.02)
     assert seen == sorted(seen) and 2 < len(seen) < 60
+
+
+def test_what_waits_for_us_is_read_a_little_ahead_and_whole():
+    read = []
+
+    def film():
+        for k in range(9):
+            read.append(k)
+            yield sources.Picture(float(k), image(0))
+        raise SourceBroken("breaks off")
+
+    pictures, seen = sources._beside(film, live=False), []
+    with pytest.raises(SourceBroken, match="breaks off"):
+        for p in pictures:
+            sources.sleep(0.01)
+            seen.append(int(p.t))
+            assert len(read) <= len(seen) + sources.AHEAD + 1
+    assert seen == list(range(9))
+
+
+def test_a_source_that_is_let_go_is_read_no_further():
+    before = threading.active_count()
+    pictures = sources._beside(lambda: (sources.Picture(float(k), image(0)) for k in range(10**9)), live=False)
+    assert next(pictures).t == 0.0
+    pictures.close()
+    for _ in range(200):
+        if threading.active_count() == before:
+            break
+        sources.sleep(0.01)
+    assert threading.active_count() == before
 
 
 def test_a_log_is_watched_with_its_own_camera_and_speed(tmp_path):
