@@ -71,6 +71,7 @@ class OdometryState:
     yaw_var: float = 0.1**2
     matched: float = float("-inf")  # when speed was last measured
     outliers: int = 0
+    first: float | None = None  # m/s, measured once since speed was last known
 
 
 @dataclass(frozen=True)
@@ -134,14 +135,16 @@ def _told(state: OdometryState, camera: CameraModel, pitch_std: float, config: O
 
 
 def _corrected(state: OdometryState, t: float, speed: float, std: float, config: OdometryConfig) -> OdometryState:
-    """A Kalman step; what lies outside the gate is believed only the third time."""
+    """A Kalman step; what lies outside the gate is believed only the third time, and an unknown speed is known when two agree."""
     var = std**2
+    if state.var >= UNKNOWN_SPEED_STD**2 and (state.first is None or (speed - state.first) ** 2 > config.gate**2 * 2 * var):
+        return replace(state, first=speed)
     if (speed - state.speed) ** 2 > config.gate**2 * (state.var + var) and state.outliers < 2:
         return replace(state, outliers=state.outliers + 1)
     if state.outliers >= 2:
         state = replace(state, var=UNKNOWN_SPEED_STD**2)
     gain = state.var / (state.var + var)
-    return replace(state, speed=state.speed + gain * (speed - state.speed), var=(1 - gain) * state.var, matched=t, outliers=0)
+    return replace(state, speed=state.speed + gain * (speed - state.speed), var=(1 - gain) * state.var, matched=t, outliers=0, first=None)
 
 
 def _scaled(camera: CameraModel, k: float) -> CameraModel:

@@ -65,6 +65,17 @@ def test_a_picture_without_texture_leaves_speed_unknown():
     assert motion.speed_std > SPEED_KNOWN_STD and direction is None
 
 
+def test_an_unknown_speed_is_known_when_two_measurements_agree():
+    def known(*speeds):
+        state = odometry.initial()
+        for k, speed in enumerate(speeds):
+            state = odometry._corrected(state, k / HZ, speed, 0.5, CONFIG)
+        return speed_known(odometry._told(state, model_camera(), 0.0, CONFIG)), state.speed
+
+    assert not known(0.0)[0] and not known(0.0, 12.0)[0] and not known(12.0, 0.0, 12.0)[0]
+    assert known(0.0, 12.0, 12.4) == (True, pytest.approx(12.4, abs=0.1))
+
+
 def test_a_doubtful_pitch_makes_speed_doubtful(road):
     state, camera = odometry.OdometryState(t=0.0, speed=20.0, var=0.01, matched=0.0), model_camera()
     sure, unsure = (odometry._told(state, camera, std, CONFIG).speed_std for std in (0.0, radians(2)))
