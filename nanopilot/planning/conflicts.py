@@ -44,6 +44,8 @@ class ConflictConfig:
     turning_doubt: float = 0.25  # 1/m, of velocity_std: so much more (the tracks' rates err by 0.4 rad/s at the 90th percentile)
     edge_bearing: float = inf  # rad from straight ahead of the camera: who goes our way and whose rear is farther aside is believed to stay
     # as far beside us as when last seen, straight; inf believes all. In towns 0.6: boxes the picture's side cuts off make parked cars drive
+    sure_bearing: float = 0.6  # rad: whoever is cut off there is no emergency, wherever he is told to be,
+    sure_lean: float = 0.3  # rad: unless he heads across the road by more (tuning maps: true cut-ins 0.33 to 0.41, drifting tracks to 0.25)
     crossing_slow: float = 2.0  # m/s: who seems to stand abreast of us and across, slower than this, is such a box
     drift_time: float = 1.5  # s a sideways speed is believed to last
     drift_doubt: float = 0.4  # of a track's velocity_std, by which its sideways speed is believed less; and
@@ -102,7 +104,7 @@ def occupancy(
     v_s = float(track.vx * tx + track.vy * ty)
     v_d = float(track.vy * tx - track.vx * ty)
     lean = wrap(track.yaw - path.yaw[k])
-    edge = cut_off(track, config) and abs(sin(lean)) < sin(config.parallel_angle)
+    edge = cut_off(track, config.edge_bearing) and abs(sin(lean)) < sin(config.parallel_angle)
     if edge:
         lean, d = 0.0, d - v_d * track.unseen
     turns_off = not edge and abs(track.yaw_rate - path.curvature[k] * v_s) > config.turning_rate + config.turning_doubt * track.velocity_std
@@ -225,15 +227,16 @@ def assess(
     lead_id, lead_room, yields = -1, np.inf, []
     places = zip(*(a.tolist() for a in path.locate(np.array([(o.x, o.y) for o in tracks]).reshape(-1, 2))), strict=True)
     likely = [
-        (track, o)
+        (track, place[2], o)
         for track, place in zip(tracks, places, strict=True)
         if track.probability >= config.min_probability
         and place[0] <= path.s[-1]  # beyond, nobody knows how the road goes on
         and not stays_beside(track, nose, config)
         for o in futures(path, track, place, times, half_width, config)
     ]
-    for track, o in likely:
+    for track, k, o in likely:
         first = int(np.argmax(o.there))
+        hearsay = cut_off(track, config.sure_bearing) and abs(sin(wrap(track.yaw - path.yaw[k]))) < sin(config.sure_lean)
         joining = max(config.standing_speed, config.joining_share * hypot(track.vx, track.vy))
         merges = o.along[first] > joining
         stands = np.abs(o.along).max() < config.standing_speed and hypot(track.vx, track.vy) < config.standing_speed
@@ -270,7 +273,7 @@ def assess(
                 if track.kind != Kind.PERSON and zone_in > mouth and mouth - nose + config.mouth_passed > soonest:
                     before = min(before, max(mouth - nose - config.mouth_gap, soonest))
                 stop[until] = np.minimum(stop[until], before)
-                certain = o.surely & (times <= config.certain_horizon)
+                certain = o.surely & (times <= config.certain_horizon) & (not hearsay)
                 if certain.any():
                     during = until & (times >= times[first] - config.clear_time) & (times <= config.certain_horizon)
                     touch[during] = np.minimum(touch[during], o.rear[certain].min() - nose - config.touch_gap)
@@ -278,15 +281,16 @@ def assess(
         room = rear - nose - gaps.standstill_gap
         nearer = (room < gap) & (np.arange(n) >= since)
         gap[nearer], lead_speed[nearer] = room[nearer], along[nearer]
-        touch[since:] = np.minimum(touch[since:], (rear - nose - config.touch_gap)[since:])
+        if not hearsay:
+            touch[since:] = np.minimum(touch[since:], (rear - nose - config.touch_gap)[since:])
         if room[since] < lead_room:
             lead_id, lead_room = track.id, room[since]
     return Verdict(Bounds(gap, lead_speed, stop, touch), lead_id, tuple(dict.fromkeys(yields)))
 
 
-def cut_off(track: Track, config: ConflictConfig) -> bool:
-    """Whether the front picture's side cuts it off."""
-    return atan2(max(abs(track.y) - 0.5 * track.width, 0.0), track.x - 0.5 * track.length - CAMERA_X) > config.edge_bearing
+def cut_off(track: Track, bearing: float) -> bool:
+    """Whether its rear is farther aside than `bearing` (rad) of the front camera's middle, where the picture's side cuts it off."""
+    return atan2(max(abs(track.y) - 0.5 * track.width, 0.0), track.x - 0.5 * track.length - CAMERA_X) > bearing
 
 
 def stays_beside(track: Track, nose: float, config: ConflictConfig) -> bool:
@@ -295,7 +299,7 @@ def stays_beside(track: Track, nose: float, config: ConflictConfig) -> bool:
     lengthwise = 0.5 * (track.length * abs(cos(track.yaw)) + track.width * abs(sin(track.yaw)))
     abreast = track.kind != Kind.PERSON and track.x - lengthwise < nose
     across = hypot(track.vx, track.vy) > config.crossing_slow and abs(sin(track.yaw)) > sin(config.parallel_angle)
-    return abreast and cut_off(track, config) and not across
+    return abreast and cut_off(track, config.edge_bearing) and not across
 
 
 def left_turn(path: Path, track: Track, times: Float[Array, " n"], half_width: float, config: ConflictConfig) -> float:

@@ -139,10 +139,11 @@ def move(tracks: Tracks, motion: Motion, config: TrackConfig) -> Tracks:
 
 
 def forget(tracks: Tracks, config: TrackConfig) -> Tracks:
-    """Without those unseen too long, in view or out of it."""
-    limit = np.where(_in_view(tracks, config), config.unseen_in_view, config.unseen_out_of_view)
+    """Without those unseen too long, in view, far ahead or out of sight, and those that have become one with another that is seen."""
+    missed = _in_view(tracks, config) | (tracks.mean[:, 0] > config.view_far)
+    limit = np.where(missed, config.unseen_in_view, config.unseen_out_of_view)
     limit = np.where(tracks.hits < config.hits, config.unseen_tentative, limit)
-    return selected(tracks, tracks.unseen <= limit)
+    return selected(tracks, (tracks.unseen <= limit) & ~_taken(tracks, config))
 
 
 def update(tracks: Tracks, objects: tuple[Detection, ...], dt: float, config: TrackConfig, look: float = 0.0) -> Tracks:
@@ -197,6 +198,17 @@ def _in_view(tracks: Tracks, config: TrackConfig, look: float = 0.0) -> Bool[Arr
     """Whether a camera that looks there (rad) should see the footprint's centre."""
     x, y = child_from_parent(tracks.mean[:, :2], config.camera_x, 0.0, look).T
     return (x > config.view_near) & (np.abs(np.arctan2(y, x)) < config.view / 2 - config.view_margin) & (np.hypot(x, y) < config.view_far)
+
+
+def _taken(tracks: Tracks, config: TrackConfig) -> Bool[Array, " n"]:
+    """Who is unseen and lies for the most part where one that is seen stands: two bodies of a kind can't."""
+    gone = tracks.unseen > config.unseen_tentative
+    there = (tracks.unseen < config.unseen_tentative) & (tracks.hits >= config.hits)
+    offset = tracks.mean[:, None, :2] - tracks.mean[there, :2]  # (n, m, 2)
+    c, s = np.cos(tracks.turn[there, 0]), np.sin(tracks.turn[there, 0])
+    along, across = c * offset[..., 0] + s * offset[..., 1], c * offset[..., 1] - s * offset[..., 0]
+    within = (np.abs(along) < tracks.size[there, 0] / 2) & (np.abs(across) < tracks.size[there, 1] / 2)
+    return gone & (within & (tracks.kind[:, None] == tracks.kind[there])).any(1)
 
 
 def _assigned(

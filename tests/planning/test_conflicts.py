@@ -214,3 +214,14 @@ def test_in_a_town_a_parked_car_abreast_of_us_does_not_stop_us_though_its_track_
     assert not stopped(replace(drifted, x=0.9, y=-0.8), town)  # under our own body
     assert stopped(replace(drifted, x=NOSE + 3.0), town)  # its rear is ahead of our nose
     assert stopped(track(5.0, -4.5, np.pi / 2, 6.0), town)  # drives across
+
+
+@pytest.mark.parametrize("yaw_rate", [0.0, -0.6])  # told to drift into our lane, or to turn into it
+def test_where_a_car_cut_off_by_the_pictures_side_is_told_to_be_is_no_emergency(yaw_rate):
+    beside = replace(track(6.0, 3.3, -0.1, 7.0, yaw_rate=yaw_rate), vy=-2.8)
+
+    def bounds(x):
+        return judge(replace(beside, x=x)).bounds
+
+    assert not free(judge(beside)) and np.isinf(bounds(6.0).object).all()
+    assert np.isfinite(bounds(11.0).object).any()  # its rear is in the picture

@@ -1,5 +1,7 @@
 """Tracks against exact targets: a reference Kalman filter, chi-square consistency, and a world that stands still."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import chi2
@@ -8,7 +10,7 @@ from nanopilot.geometry import child_from_parent, wrap
 from nanopilot.messages import Detection, Kind
 from nanopilot.perception.around import REACH
 from nanopilot.world.motion import Motion
-from nanopilot.world.tracks import TrackConfig, forget, move, none, told, update
+from nanopilot.world.tracks import TrackConfig, forget, joined, move, none, told, update
 
 DT = 0.05
 CONFIG = TrackConfig()
@@ -173,6 +175,22 @@ def test_unseen_in_view_lives_a_second_beside_us_three():
     assert len(passed) == 1 and passed.mean[0, 0] == pytest.approx(8 - 16, abs=0.1)
     assert passed.probability[0] == pytest.approx(run(beside[:20]).probability[0], rel=0.1)
     assert len(run(beside, motions)) == 0
+
+
+def test_who_is_unseen_far_ahead_lives_a_second_too():
+    seen = [[detection(90, 0, distance_std=8)]] * 5
+    assert len(run(seen + [[]] * round(0.9 / DT))) == 1 and len(run(seen + [[]] * round(1.2 / DT))) == 0
+
+
+@pytest.mark.parametrize("aside, left", [(0.5, 1), (1.2, 2)])
+def test_who_is_unseen_where_another_of_its_kind_is_seen_is_that_one(aside, left):
+    """A track that runs away from its body (a box cut by the picture's side) leaves it to a new one; cars beside each other stay two."""
+    tracks = run([[detection(2.5, 4.0)]] * 10)  # out of sight, so that it would be kept for three seconds
+    there = [detection(3.0, 4.0 - aside)]
+    both = joined(replace(tracks, unseen=np.full(1, 0.6)), run([there] * 3))
+    assert len(forget(both, CONFIG)) == left
+    assert len(forget(replace(both, unseen=np.zeros(2)), CONFIG)) == 2  # both seen
+    assert len(forget(replace(both, kind=np.array([0, 1])), CONFIG)) == 2  # a person before a car
 
 
 def test_without_detections_nothing_gets_surer():
