@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from typing import Any, Literal
 
-from nanopilot.bodies.simcar_ecu import MAX_WHEEL_ANGLE, WHEELBASE, Actuator, SensorConfig, Sensors, vehicle_model
+from nanopilot.bodies.simcar_ecu import LOOK_FAR, MAX_WHEEL_ANGLE, WHEELBASE, Actuator, SensorConfig, Sensors, vehicle_model
 from nanopilot.dynamics import wheel_angle_from_curvature
 from nanopilot.geometry import model_camera, project
 from nanopilot.messages import BodyStopped, CameraModel, Frame, Observation, Route, SafeCommand, Signal, Turn
@@ -37,6 +37,7 @@ class SimCarConfig:
     appearance: int | None = None  # seed of light, weather and colours for the CPU camera; None: a clear day
     seconds: float | None = None  # the drive ends after this time
     cameras: tuple[CameraModel, ...] = (model_camera(),)
+    far: tuple[CameraModel, ...] = ()  # longer lenses ahead: drawn only where we drive fast
     sides: tuple[CameraModel, ...] = ()  # not ahead: drawn in turns, one a step, and only where a driver looks there
     sensors: SensorConfig = field(default_factory=SensorConfig)
 
@@ -46,7 +47,7 @@ class SimCar:
 
     def __init__(self, config: SimCarConfig = SimCarConfig()) -> None:
         self.config = config
-        self.cameras = config.cameras + config.sides
+        self.cameras = config.cameras + config.far + config.sides
         self.vehicle = vehicle_model(config.world.step)
         self.last_info: dict[str, Any] = {}
         self._truth: SimTruth | None = None
@@ -191,9 +192,10 @@ def _sense(
     new_route = world.reroute(gps) if isinstance(world, TownWorld) and not first else None
     sides = looked_at(config.sides, _near_junction(route, *world.pose[:2]), shown) if config.sides else ()
     turn = round(world.t / config.world.step) % max(len(sides), 1)
+    far = config.far if world.speed > LOOK_FAR else ()
     return Observation(
         t=world.t,
-        frames=tuple(Frame(world.t, camera.name, draw(camera)) for camera in config.cameras + sides[turn : turn + 1]),
+        frames=tuple(Frame(world.t, camera.name, draw(camera)) for camera in config.cameras + far + sides[turn : turn + 1]),
         car=car,
         gps=gps,
         route=route if first else new_route,

@@ -25,6 +25,7 @@ MAX_WHEEL_ANGLE = math.radians(40.0)
 MASS = 1100.0  # kg
 WEAKEST_ENGINE = 4 * 750.0 / MASS  # m/s²: MetaDrive draws the engine's force from 750 to 850 N a wheel
 MAX_BRAKING = 8.0  # m/s², a good dry road; Bullet's tyres would hold more than 10
+LOOK_FAR = 6.0  # m/s from which longer lenses ahead are looked through: slower, the front camera sees farther than a comfortable stop
 YAW_LAG = 0.09  # s from a step of the wheels to 63 % of its curvature; large steps take up to 0.15 (measured, 4 to 25 m/s)
 UNDERSTEER_SPEED = 0.002  # s/m: share of the geometric curvature lost per m/s of speed (measured 3 to 22 m/s)
 STANDING = 0.05  # m/s

@@ -209,13 +209,13 @@ class WithoutRoute:
 def body_config(config: DriveConfig) -> SimCarConfig:
     """The simulator car's own configuration."""
     sides = () if "side cameras" in config.without else (side_camera("left"), side_camera("right"), rear_camera())
-    cameras = (model_camera(),) if "narrow camera" in config.without else (model_camera(), narrow_camera())
-    if config.town:
+    far = () if "narrow camera" in config.without else (narrow_camera(),)
+    if config.town:  # where lights are read through the longer lens, standing too
         return SimCarConfig(TownConfig(config.seed, config.town, config.traffic, step=1.0 / config.hz, speed_limit=config.speed_kph * KPH),
-                            config.camera, cameras=cameras, sides=sides)  # fmt: skip
+                            config.camera, cameras=(model_camera(), *far), sides=sides)  # fmt: skip
     world = WorldConfig(config.seed, config.map, config.traffic, step=1.0 / config.hz, speed_limit=config.speed_kph * KPH,
                         repaired=config.repaired)  # fmt: skip
-    return SimCarConfig(world, config.camera, cameras=cameras, sides=sides)
+    return SimCarConfig(world, config.camera, far=far, sides=sides)
 
 
 def judge(records: list[Record], truths: list[SimTruth], wall: float, stopped: str) -> DriveRow:

@@ -19,7 +19,7 @@ import numpy as np
 
 from nanopilot import dynamics
 from nanopilot.bodies.recording import PASSENGER_CAR
-from nanopilot.bodies.simcar_ecu import SensorConfig, Sensors
+from nanopilot.bodies.simcar_ecu import LOOK_FAR, SensorConfig, Sensors
 from nanopilot.dynamics import Lag, Motion
 from nanopilot.evaluate.clips import EDGE, FRONT, LANE, OWN_Y, road
 from nanopilot.geometry import model_camera, narrow_camera
@@ -137,7 +137,7 @@ class TrackBody:
         if why := self._over():
             raise BodyStopped(why)
         scene = Scene(self.draw.static, actors, {}, t) if self.draw else None
-        frames = tuple(Frame(t, camera.name, self._picture(scene, camera)) for camera in self.cameras)
+        frames = tuple(Frame(t, camera.name, self._picture(scene, camera)) for camera in self.cameras[: 1 + (m.speed > LOOK_FAR)])
         wheel = dynamics.wheel_angle_from_curvature(m.curvature, self.vehicle.wheelbase)
         car = self.sensors.car(t, m.speed, m.acceleration, m.speed * m.curvature, wheel)
         braking = trial.driver.braking is not None and t >= self.warned + trial.driver.reaction

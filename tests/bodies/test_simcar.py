@@ -15,7 +15,7 @@ import pytest
 
 from nanopilot.bodies.simcar import SimCar, SimCarConfig, _sense, looked_at
 from nanopilot.bodies.simcar_ecu import Actuator, SensorConfig, Sensors, vehicle_model
-from nanopilot.geometry import rear_camera, side_camera
+from nanopilot.geometry import narrow_camera, rear_camera, side_camera
 from nanopilot.messages import BodyStopped, Manoeuvre, Route, SafeCommand, Signal, Turn
 from nanopilot.sim.metadrive import MetaDriveWorld, WorldConfig
 
@@ -234,6 +234,15 @@ def test_the_data_sheet_matches_metadrives_car(plain):
 def test_it_looks_where_a_driver_looks(junction, shown, names):
     sides = (side_camera("left"), side_camera("right"), rear_camera())
     assert [c.name for c in looked_at(sides, junction, shown)] == names
+
+
+@pytest.mark.parametrize("speed, names", [(5.0, ["front"]), (7.0, ["front", "narrow"])])
+def test_a_longer_lens_looks_ahead_where_we_drive_fast(speed, names):
+    config, route = SimCarConfig(world=EMPTY, far=(narrow_camera(),)), Route(np.array([[0.0, 0.0], [300.0, 0.0]]), (), 14.0)
+    world = SimpleNamespace(t=0.0, speed=speed, acceleration=0.0, yaw_rate=0.0, pose=(9.0, 1.0, 0.0))
+    picture = np.zeros((256, 512, 3), np.uint8)
+    seen = _sense(world, lambda camera: picture, Sensors(config.sensors, EMPTY.step, 0), 0.0, config, route)
+    assert [frame.camera for frame in seen.frames] == names
 
 
 def test_side_cameras_take_turns_and_only_near_junctions():
