@@ -69,9 +69,9 @@ def replayed(moments: list[Moment], config: tracks.TrackConfig) -> np.ndarray:
 
 def main(seed: int = 2000) -> None:
     cells = [recorded(name, seed) for name in CELLS]
-    print("changing share, noise along | error m/s, delay s, jump m/s")
-    for share, noise in product((1.0, 0.7, 0.5), (2.0, 2.5, 3.0)):
-        config = tracks.TrackConfig(changing=share, acceleration_along=(noise, 1.0, 1.5))
+    print("changing share, noise along, lasting braking | error m/s, delay s, jump m/s")
+    for share, noise, lasting in product((1.0, 0.7, 0.5), (2.0, 2.5, 3.0), (0.0, 0.6, 0.9)):
+        config = tracks.TrackConfig(changing=share, acceleration_along=(noise, 1.0, 1.5), lasting=lasting)
         errors, delays, jumps = [], [], []
         for moments in cells:
             x, true, told = replayed(moments, config).T
@@ -82,7 +82,9 @@ def main(seed: int = 2000) -> None:
             if (brakes := meant & (slope < -0.5)).any():
                 delays.append((error[brakes] / -slope[brakes]).mean())
             jumps.append(np.nanstd(np.diff(told)[(meant & (np.abs(slope) < 0.1))[1:]]))
-        print(f"{share:4.2f} {noise:4.1f} | {np.mean(errors):5.2f} {np.mean(delays):5.2f} {np.nanmean(jumps):5.2f}", flush=True)
+        print(
+            f"{share:4.2f} {noise:4.1f} {lasting:4.1f} | {np.mean(errors):5.2f} {np.mean(delays):5.2f} {np.nanmean(jumps):5.2f}", flush=True
+        )
 
 
 if __name__ == "__main__":

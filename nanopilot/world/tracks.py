@@ -44,7 +44,7 @@ class TrackConfig:
     turn_limit: float = 0.8  # rad/s, nor faster than this
     unseen_turn_tau: float = 0.5  # s in which the turning and accelerating of who isn't seen fades
     size_std: float = 0.3  # m
-    acceleration_along: tuple[float, ...] = (2.5, 1.0, 1.5)  # m/s² at 1 Hz bandwidth: white-acceleration intensity's root, m/s^1.5
+    acceleration_along: tuple[float, ...] = (2.0, 1.0, 1.5)  # m/s² at 1 Hz bandwidth: white-acceleration intensity's root, m/s^1.5
     acceleration_across: tuple[float, ...] = (2.5, 1.0, 1.0)  # a turning car's 3 m/s²; velocity errors on the tuning maps were least
     speed_prior: tuple[float, ...] = (8.0, 1.5, 5.0)  # m/s along its yaw, std at birth
     speed_prior_across: tuple[float, ...] = (3.0, 1.5, 2.0)  # what yaw_std makes of speed_prior
@@ -52,6 +52,7 @@ class TrackConfig:
     yaw_acceleration: float = 0.6  # rad/s^1.5
     flip_speed: float = 2.0  # m/s above which its velocity says where its nose is
     acceleration_tau: float = 0.7  # s, low-pass of the velocity's slope
+    lasting: float = 0.9  # share of a vehicle's braking that goes on from frame to frame (dev/bench_tracks.py)
     acceleration_settled: float = 1.6  # s after birth until it is believed fully: the filter's own convergence is no acceleration
     score: float = 0.4  # detections below are ignored
     hits: int = 2  # until told
@@ -115,6 +116,9 @@ def move(tracks: Tracks, motion: Motion, config: TrackConfig) -> Tracks:
         return tracks
     dt, back = motion.dt, rotation_2d(-motion.yaw)
     position = child_from_parent(tracks.mean[:, :2] + tracks.mean[:, 2:] * dt, motion.x, motion.y, motion.yaw)
+    speed = np.maximum(np.hypot(tracks.mean[:, 2], tracks.mean[:, 3]), 1e-6)
+    grown = np.maximum(1 + _lasting(tracks, config) * dt / speed, 0.0)  # nobody comes to drive backwards by braking
+    velocity = grown[:, None] * tracks.mean[:, 2:] @ back.T
     f = np.zeros((4, 4))
     f[:2, :2] = f[2:, 2:] = back
     f[:2, 2:] = back * dt
@@ -128,7 +132,7 @@ def move(tracks: Tracks, motion: Motion, config: TrackConfig) -> Tracks:
     turn_q = config.yaw_acceleration**2 * np.array([[dt**3 / 3, dt**2 / 2], [dt**2 / 2, dt]])
     return replace(
         tracks,
-        mean=np.concatenate([position, tracks.mean[:, 2:] @ back.T], 1),
+        mean=np.concatenate([position, velocity], 1),
         cov=f @ tracks.cov @ f.T + q,
         turn=np.stack([yaw + yaw_rate * dt - motion.yaw, yaw_rate], -1),
         turn_cov=g @ tracks.turn_cov @ g.T + turn_q,
@@ -136,6 +140,15 @@ def move(tracks: Tracks, motion: Motion, config: TrackConfig) -> Tracks:
         age=tracks.age + dt,
         unseen=tracks.unseen + dt,
     )
+
+
+def _lasting(tracks: Tracks, config: TrackConfig) -> Float[Array, " n"]:
+    """m/s² along its way with which each goes on: vehicles that brake, as they have done lately, all others with none.
+
+    Who gains speed doesn't count: mostly it is a distance whose error grows, seen from farther away than the network tells well.
+    """
+    brakes = (tracks.kind == KINDS.index(Kind.VEHICLE)) & (np.hypot(tracks.mean[:, 2], tracks.mean[:, 3]) > config.flip_speed / 2)
+    return np.where(brakes, config.lasting * np.minimum(tracks.acceleration, 0.0), 0.0)
 
 
 def forget(tracks: Tracks, config: TrackConfig) -> Tracks:
@@ -271,9 +284,9 @@ def _corrected(
     elapsed = np.maximum(tracks.unseen[row], SAME_MOMENT)  # since the last hit, which another camera may just have given
     if dt > 0:
         along = np.where(speed > config.flip_speed / 2, 1, 0)[:, None] * mean[row, 2:] / np.maximum(speed, 1e-6)[:, None]
-        slope = (step[:, 2:] * along).sum(1) / elapsed
         settled = np.minimum(tracks.age[row] / config.acceleration_settled, 1)
-        acceleration[row] += (1 - np.exp(-elapsed / config.acceleration_tau)) * (settled * slope - acceleration[row])
+        slope = settled * (step[:, 2:] * along).sum(1) / elapsed + _lasting(tracks, config)[row]
+        acceleration[row] += (1 - np.exp(-elapsed / config.acceleration_tau)) * (slope - acceleration[row])
     probability[row] += config.probability_gain * (np.array([o.score for o in objects]) - probability[row])
     unseen, hits = tracks.unseen.copy(), tracks.hits.copy()
     unseen[row], hits[row] = 0, hits[row] + 1

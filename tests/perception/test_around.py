@@ -9,7 +9,7 @@ from test_decode import empty, place
 from nanopilot.geometry import image_from_vehicle, looks_aside, model_camera, narrow_camera, parent_from_child, rear_camera, side_camera
 from nanopilot.messages import Detection, Frame, Kind
 from nanopilot.perception import Config, Network, decode
-from nanopilot.perception.around import FAR, LONGEST, REACH, Around
+from nanopilot.perception.around import FAR, LONGEST, REACH, Around, horizon_as_learnt
 from nanopilot.perception.decode import objects
 from nanopilot.sim.appearance import Appearance
 from nanopilot.sim.camera import CpuCamera
@@ -97,21 +97,34 @@ def test_a_longer_lens_tells_who_is_far_ahead_where_it_looks():
     far = replace(far, box=box)
 
     def perceive(frame, camera, route, path):
-        assert camera is NARROW
+        assert camera.name == NARROW.name and camera.fx == NARROW.fx
         return replace(ahead, objects=(far, too_near, cut))
 
     around = Around((FRONT, NARROW))
     picture = np.zeros((256, 512, 3), np.uint8)
     frames = (Frame(0.0, "front", picture), Frame(0.0, "narrow", picture))
+    _, levelled = horizon_as_learnt(frames[1], NARROW)
     told = around(replace(ahead, objects=(near, aside, doubled, beyond)), frames, perceive)
     places = sorted(tuple(o.position) for o in told.objects)
     assert places == [(10.0, 0.0), (30.0, 20.0), (40.0, 0.0)] and told.sides == ()
     moved = next(o for o in told.objects if o.position[0] == 40.0).box
     np.testing.assert_allclose(moved[2:] - moved[:2], (box[2:] - box[:2]) / 3, atol=1e-3)
-    np.testing.assert_allclose(moved[:2], ((300 - FRONT.cx) / 3 + FRONT.cx, (150 - NARROW.cy) / 3 + FRONT.cy), atol=1e-3)
+    np.testing.assert_allclose(moved[:2], ((300 - FRONT.cx) / 3 + FRONT.cx, (150 - levelled.cy) / 3 + FRONT.cy), atol=1e-3)
     late = (frames[0], Frame(0.1, "narrow", picture))
     assert around(replace(ahead, objects=(doubled,)), late, perceive).objects == (doubled,)
     assert around(replace(ahead, valid=False), frames, perceive).objects == ()
+
+
+@pytest.mark.parametrize("height", [0.25, 0.375, 0.6])
+def test_a_longer_lens_horizon_is_moved_to_where_it_was_learnt_and_the_road_with_it(height):
+    camera = replace(NARROW, cy=height * NARROW.height - 0.5)
+    (pixel,), _ = image_from_vehicle(camera, np.array([[40.0, 1.0, 0.0]]))
+    picture = np.zeros((256, 512, 3), np.uint8)
+    picture[round(pixel[1]), round(pixel[0])] = 255
+    frame, moved = horizon_as_learnt(Frame(0.0, "narrow", picture), camera)
+    assert abs(moved.cy - FRONT.cy) <= 0.5 and frame.image.shape == picture.shape
+    (again,), _ = image_from_vehicle(moved, np.array([[40.0, 1.0, 0.0]]))
+    assert frame.image[round(again[1]), round(again[0])].all() and frame.image.astype(bool).sum() == 3
 
 
 @pytest.mark.parametrize("x, y, yaw", [(40.0, 0.0, 0.0), (30.0, 5.0, 0.3), (70.0, -6.0, 1.6), (26.0, 2.0, -0.5)])

@@ -1,12 +1,14 @@
 """Decoding against geometry: tensors made from a known road and known cars must give them back in metres."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 
 from nanopilot.geometry import image_from_vehicle, model_camera
 from nanopilot.messages import Kind, SceneClass
 from nanopilot.perception import Config, decode, heads
-from nanopilot.perception.decode import free_distance, lane_lines, objects, road_edges
+from nanopilot.perception.decode import at_centre, free_distance, lane_lines, objects, road_edges
 
 CAMERA = model_camera()
 
@@ -53,21 +55,25 @@ def half_body(x: float, y: float, yaw: float) -> float:
 
 
 def place(out: dict[str, np.ndarray], x: float, y: float, yaw: float, score: float, kind: int = 0, lifted: float = 0.0) -> tuple[int, int]:
-    """Write a 4.5 x 1.8 m object as training teaches it, its box's bottom `lifted` px off the road; gives its cell."""
+    """Write a 4.5 x 1.8 m object as training teaches it, its box's bottom `lifted` px off the road; gives its cell.
+
+    The cells around it say the same of it, as they do of a large box.
+    """
     foot, depth = image_from_vehicle(CAMERA, np.array([[x, y, 0.0]]))
     u, half = foot[0, 0], CAMERA.fx * 0.9 / depth[0]
     v = foot[0, 1] - half
     column, row = (round((c - 3.5) / heads.GRID_STRIDE) for c in (u, v))
-    centre = np.array([column, row]) * heads.GRID_STRIDE + 3.5
     bearing = np.arctan2(y - CAMERA.y, x - CAMERA.x)
     out["heat"][kind, row, column] = score
     away = np.hypot(x - CAMERA.x, y)
     near = 1 - half_body(x, y, yaw) / away
     touch, _ = image_from_vehicle(CAMERA, np.array([[CAMERA.x + near * (x - CAMERA.x), near * y, 0.0]]))
     bottom = touch[0, 1] - lifted
-    box = np.array([centre[0] - (u - half), centre[1] - (v - half), u + half - centre[0], bottom - centre[1]]) / heads.GRID_STRIDE
-    rest = [np.log(np.hypot(x - CAMERA.x, y)), np.log(0.05), (u - centre[0]) / heads.GRID_STRIDE]
-    out["box"][:, row, column] = [*box, *rest, np.sin(yaw - bearing), np.cos(yaw - bearing), np.log(4.5), np.log(1.8)]
+    shape = np.log(away), np.log(0.05), np.sin(yaw - bearing), np.cos(yaw - bearing), np.log(4.5), np.log(1.8)
+    for r, c in product(range(max(row - 1, 0), row + 2), range(max(column - 1, 0), min(column + 2, heads.GRID_SHAPE[1]))):
+        cu, cv = (heads.GRID_STRIDE * q + 3.5 for q in (c, r))
+        box = np.array([cu - (u - half), cv - (v - half), u + half - cu, bottom - cv, u - cu]) / heads.GRID_STRIDE
+        out["box"][:, r, c] = [*box[:4], *shape[:2], box[4], *shape[2:]]
     return row, column
 
 
@@ -89,8 +95,8 @@ def test_an_object_comes_back_where_it_was_put(x: float, y: float, yaw: float) -
 
 def test_the_row_where_a_box_meets_the_road_corrects_its_distance() -> None:
     out = empty()
-    row, column = place(out, 20.0, 0.0, 0.0, 0.8)
-    out["box"][4, row, column] = np.log(1.1 * (20.0 - CAMERA.x))  # the network is a tenth off
+    place(out, 20.0, 0.0, 0.0, 0.8)
+    out["box"][4] = np.log(1.1 * (20.0 - CAMERA.x))  # the network is a tenth off
     (found,) = objects(out["heat"], out["box"], CAMERA, Config())
     assert 20.0 < found.position[0] < 20.0 + 0.1 * (20.0 - CAMERA.x) * 0.7
 
@@ -101,6 +107,21 @@ def test_a_foot_that_is_hidden_is_not_believed() -> None:
     (found,) = objects(out["heat"], out["box"], CAMERA, Config())
     assert found.position[0] == pytest.approx(20.0, abs=1e-3)
     assert found.distance_std == pytest.approx(0.05 * np.sqrt(2) * found.distance, rel=1e-4)
+
+
+@pytest.mark.parametrize(("cells", "jump"), [(12.0, 0.01), (2.0, 0.1)])
+def test_a_large_box_does_not_jump_where_its_centre_moves_on_to_the_next_cell(cells: float, jump: float) -> None:
+    """Two cells that differ by a tenth in distance and in size: read on both sides of the border between them."""
+    box, told = np.zeros((len(heads.BOX_CHANNELS), *heads.GRID_SHAPE), np.float32), []
+    for column, log_distance, size in ((30, np.log(20.0), cells), (31, np.log(22.0), 1.1 * cells)):
+        middle = 30.5 - column  # between both
+        box[:4, 20, column] = size / 2 - middle, size / 2, size / 2 + middle, size / 2
+        box[[4, heads.FOOT_U], 20, column] = log_distance, middle
+    for column in (30, 31):
+        raw = at_centre(box, np.array([20]), np.array([column]))[:, 0]
+        told.append((np.exp(raw[4]) / 20.0, column + (raw[2] - raw[0]) / 2, column + raw[heads.FOOT_U]))
+    assert abs(told[1][0] - told[0][0]) == pytest.approx(jump, abs=0.011)
+    np.testing.assert_allclose([t[1:] for t in told], 30.5, atol=1e-5)
 
 
 def test_the_road_ends_where_the_scene_says() -> None:
@@ -128,7 +149,7 @@ def test_of_two_boxes_on_one_car_the_surer_stays() -> None:
     row, column = place(out, 12.0, 0.0, 0.0, 0.9)
     out["heat"][0, row, column + 2] = 0.5
     out["box"][:, row, column + 2] = out["box"][:, row, column]
-    out["box"][[0, 2], row, column + 2] += (2, -2)  # the same sides, told from two cells to the right
+    out["box"][[0, 2, heads.FOOT_U], row, column + 2] += (2, -2, -2)  # the same sides, told from two cells to the right
     (found,) = objects(out["heat"], out["box"], CAMERA, Config())
     assert found.score == pytest.approx(0.9)
 

@@ -59,11 +59,26 @@ def run(detections, motions=None, config=CONFIG):
     return tracks
 
 
+def test_who_brakes_is_told_less_late_by_going_on_braking_and_never_as_driving_backwards():
+    """Exact places of a car 15 m before us that drives with 12 m/s and then brakes with 4 m/s² until it stands; we drive with 10 m/s."""
+    late = {}
+    for lasting in (0.0, CONFIG.lasting):
+        config, tracks, x, v, errors = replace(CONFIG, lasting=lasting), none(), 15.0, 12.0, []
+        for k in range(160):
+            slows = 4.0 if k >= 60 and v > 0 else 0.0
+            x, v = x + (v - 10.0) * DT - slows * DT**2 / 2, max(v - slows * DT, 0.0)
+            tracks = update(move(tracks, drive(10.0, 0.0), config), (detection(x + 20.0, 0.0),), DT, config)
+            errors.append(tracks.mean[0, 2] - v)
+        late[lasting] = np.mean(errors[70:118])
+        assert min(errors[120:]) > -1.0 and abs(errors[-1]) < 0.1
+    assert 0 < late[CONFIG.lasting] < 0.6 * late[0.0]
+
+
 def test_one_axis_equals_a_textbook_kalman_filter():
     """A target dead ahead with yaw 0: along the ray everything decouples into the 2-state filter of any textbook."""
     rng = np.random.default_rng(0)
     zs = 30 + 5 * DT * np.arange(30) + rng.normal(0, 0.5, 30)
-    tracks = run([[detection(z, 0.0)] for z in zs])
+    tracks = run([[detection(z, 0.0)] for z in zs], config=replace(CONFIG, lasting=0.0))
     r, q = 0.5**2 + CONFIG.position_floor**2, CONFIG.acceleration_along[0] ** 2
     m, p = np.array([zs[0], 0.0]), np.diag([r, CONFIG.speed_prior[0] ** 2])
     f, big_q = np.array([[1, DT], [0, 1]]), q * np.array([[DT**3 / 3, DT**2 / 2], [DT**2 / 2, DT]])
