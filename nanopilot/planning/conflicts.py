@@ -46,6 +46,7 @@ class ConflictConfig:
     # as far beside us as when last seen, straight; inf believes all. In towns 0.6: boxes the picture's side cuts off make parked cars drive
     sure_bearing: float = 0.6  # rad: whoever is cut off there is no emergency, wherever he is told to be,
     sure_lean: float = 0.3  # rad: unless he heads across the road by more (tuning maps: true cut-ins 0.33 to 0.41, drifting tracks to 0.25)
+    sure_unseen: float = 0.2  # s, and has been seen since
     crossing_slow: float = 2.0  # m/s: who seems to stand abreast of us and across, slower than this, is such a box
     drift_time: float = 1.5  # s a sideways speed is believed to last
     drift_doubt: float = 0.4  # of a track's velocity_std, by which its sideways speed is believed less; and
@@ -236,7 +237,8 @@ def assess(
     ]
     for track, k, o in likely:
         first = int(np.argmax(o.there))
-        hearsay = cut_off(track, config.sure_bearing) and abs(sin(wrap(track.yaw - path.yaw[k]))) < sin(config.sure_lean)
+        lean = abs(sin(wrap(track.yaw - path.yaw[k])))
+        hearsay = cut_off(track, config.sure_bearing) and (lean < sin(config.sure_lean) or track.unseen > config.sure_unseen)
         joining = max(config.standing_speed, config.joining_share * hypot(track.vx, track.vy))
         merges = o.along[first] > joining
         stands = np.abs(o.along).max() < config.standing_speed and hypot(track.vx, track.vy) < config.standing_speed

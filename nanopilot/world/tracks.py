@@ -214,13 +214,14 @@ def _in_view(tracks: Tracks, config: TrackConfig, look: float = 0.0) -> Bool[Arr
 
 
 def _taken(tracks: Tracks, config: TrackConfig) -> Bool[Array, " n"]:
-    """Who is unseen and lies for the most part where one that is seen stands: two bodies of a kind can't."""
+    """Who is unseen and overlaps, across and along its yaw, with one of its kind that is seen: two bodies can't."""
     gone = tracks.unseen > config.unseen_tentative
     there = (tracks.unseen < config.unseen_tentative) & (tracks.hits >= config.hits)
     offset = tracks.mean[:, None, :2] - tracks.mean[there, :2]  # (n, m, 2)
     c, s = np.cos(tracks.turn[there, 0]), np.sin(tracks.turn[there, 0])
     along, across = c * offset[..., 0] + s * offset[..., 1], c * offset[..., 1] - s * offset[..., 0]
-    within = (np.abs(along) < tracks.size[there, 0] / 2) & (np.abs(across) < tracks.size[there, 1] / 2)
+    room = (tracks.size[:, None] + tracks.size[there]) / 2  # (n, m, 2): length, width
+    within = (np.abs(along) < room[..., 0]) & (np.abs(across) < room[..., 1])
     return gone & (within & (tracks.kind[:, None] == tracks.kind[there])).any(1)
 
 

@@ -197,7 +197,7 @@ def test_who_is_unseen_far_ahead_lives_a_second_too():
     assert len(run(seen + [[]] * round(0.9 / DT))) == 1 and len(run(seen + [[]] * round(1.2 / DT))) == 0
 
 
-@pytest.mark.parametrize("aside, left", [(0.5, 1), (1.2, 2)])
+@pytest.mark.parametrize("aside, left", [(1.2, 1), (2.2, 2)])
 def test_who_is_unseen_where_another_of_its_kind_is_seen_is_that_one(aside, left):
     """A track that runs away from its body (a box cut by the picture's side) leaves it to a new one; cars beside each other stay two."""
     tracks = run([[detection(2.5, 4.0)]] * 10)  # out of sight, so that it would be kept for three seconds
