@@ -107,8 +107,8 @@ def step(
     if wanted == PARTIAL and shown < PARTIAL and worst.track.kind == Kind.VEHICLE and t - state.warned < c.told:
         wanted = PRECHARGE
     ours = next((x for x in threats if x.track.id == state.target), None)
-    if shown >= PARTIAL and ours is not None and not over(ours, own_paths(world, car, c.path), vehicle, c):
-        wanted = max(wanted, shown)  # braking that has begun is carried through
+    if shown >= PARTIAL and ours is not None and (car.speed < c.least_speed or not over(ours, own_paths(world, car, c.path), vehicle, c)):
+        wanted = max(wanted, shown)  # braking that has begun is carried through, and from walking pace on to standstill
     stands = inf
     if shown >= PARTIAL and car.speed < c.standing:
         stands = min(state.stands, t)

@@ -43,9 +43,7 @@ class KeepingConfig:
     drift: float = 0.6  # m/s per root second, as LaneConfig's
     jump: float = 0.8  # m, as LaneConfig's
     straight: float = 1 / 2000  # 1/m: less bend of the lane is noise
-    bend: float = (
-        40.0  # m ahead from which the lane's own bend is taken: over 25 m a departure on a straight road looks like -0.4 m/s² outwards
-    )
+    bend: float = 40.0  # m ahead from which the lane's own bend is taken: over 25 m departing from a straight road looks like 0.4 m/s²
 
 
 @dataclass(frozen=True)

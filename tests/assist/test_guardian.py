@@ -228,7 +228,7 @@ def test_braking_in_time_left_ends_before_somebody_who_slows_down(own, share, sl
     if late:
         left = 0.0
     while a > 0 and t < 30 and (a > b or slows > 0):
-        if t < left:
+        if t <= left:
             told = (a - b) * CONFIG.response
         else:
             a = max(a - CONFIG.full * 1e-3, 0.0)
@@ -319,7 +319,7 @@ def test_the_lanes_own_bend_is_steered_too(bend):
     bent = replace(base, path=replace(curve(0.0), points=points))
     assert keeping.lane_curvature(bent, KEEP) == pytest.approx(bend, rel=0.02, abs=1e-9)
     assert keeping.lane_curvature(replace(base, path=None), KEEP) == 0.0
-    far = replace(bent, path=replace(bent.path, points=points + (30.0, 0.0)))
+    far = replace(bent, path=replace(bent.path, points=points + (KEEP.bend, 0.0)))
     assert keeping.lane_curvature(far, KEEP) == 0.0, "nothing of it is near"
 
 
