@@ -49,6 +49,7 @@ class Config:
     close: float = 0.12  # m/s of a palm when squeezing
     gain: float = 1.2  # 1/s of the last metre's loops
     creep: float = 0.2  # m/s at most there
+    beside: float = 0.42  # m to the side or behind where a thing forbids stepping that way: elbows reach 0.3 m
     patience: float = 20.0  # s of aligning until it tries from anew
     tries: int = 3
 
@@ -276,7 +277,21 @@ def _loops(spot: tuple[float, float, float], away: float, room: Room, c: Config)
     """What is missing (ahead, left, turn) to stand `away` before the spot and look at it, and the velocity that mends it."""
     ahead, left = child_from_parent(np.array(spot[:2]) + away * _way(spot[2]), room.x, room.y, room.yaw)
     off = np.array([ahead, left, wrap(spot[2] + np.pi - room.yaw)])
-    return off, np.clip(c.gain * off, (-c.creep, -c.creep, -0.5), (c.creep, c.creep, 0.5))
+    velocity = np.clip(c.gain * off, (-c.creep, -c.creep, -0.5), (c.creep, c.creep, 0.5))
+    side = np.copysign(1.0, velocity[1])
+    if _occupied(room, (-0.2, 0.2), (0.2 * side, c.beside * side)):
+        velocity[1] = 0.0
+    if velocity[0] < 0.0 and _occupied(room, (-c.beside, -0.2), (-0.25, 0.25)):
+        velocity[0] = 0.0
+    return off, velocity
+
+
+def _occupied(room: Room, x: tuple[float, float], y: tuple[float, float]) -> bool:
+    """Whether the map has a thing in a rectangle of the vehicle frame."""
+    xs, ys = np.meshgrid(np.linspace(*x, 7), np.linspace(*y, 7))
+    at = walker.cells(parent_from_child(np.stack([xs.ravel(), ys.ravel()], -1), room.x, room.y, room.yaw), room)
+    value = room.occupancy[at[:, 0], at[:, 1]]
+    return bool(((value >= walker.Config.occupied) & (value != Room.UNKNOWN)).any())
 
 
 def _hands(state: State, world: World, goal: tuple[float, float, float, float], c: Config, dt: float, speed: float | None = None) -> State:

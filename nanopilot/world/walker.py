@@ -54,6 +54,8 @@ class Config:
     fastest: float = 1.5  # m/s of a person
     forget: float = 4.0  # s unseen: beside us they are out of the picture
     doubted: float = 0.5  # s unseen of who was seen once
+    close: float = 1.2  # m nearer than which nobody is doubted: the picture's rim cuts who stands there, now and then seen
+    doubted_close: float = 2.0  # s
     coast: float = 1.0  # s that who is out of sight is taken to walk on; then to stand, as people do who wait for us
     beyond: float = 0.4  # m of free floor behind somebody's place that say he is gone
     same: tuple[float, float] = (0.4, 0.8)  # m within which a box, a table is the one known before
@@ -133,8 +135,15 @@ def step(state: State, observation: Observation, percept: Percept | None, config
             p for p in state.people if p.seen == t or not _seen_free(p.place(t, config.coast), percept, walker.camera, pose, config)
         )
         state = replace(state, people=stayed)
-    state = replace(state, people=tuple(p for p in state.people if t - p.seen < (config.forget if p.count > 1 else config.doubted)))
+    state = replace(state, people=tuple(p for p in state.people if t - p.seen < _kept(p, pose, config)))
     return state, _told(state, pose, observation, config)
+
+
+def _kept(p: Person, pose: tuple[float, float, float], config: Config) -> float:
+    """Seconds that somebody unseen is kept."""
+    if p.count > 1:
+        return config.forget
+    return config.doubted_close if np.hypot(*(p.at - pose[:2])) < config.close else config.doubted
 
 
 def _rays(percept: Percept, camera: CameraModel, config: Config) -> tuple[Float[Array, "2"], Float[Array, "n 2"], Array]:
