@@ -25,9 +25,9 @@ Array = np.ndarray
 
 LOWER = 0.004  # m of height over which weight passes from one ball of the soles to the next
 LONGER = 1.078  # times the way that the soles tell: they roll and swing feet brush (calibrated by random walks of 8 to 12 m, seeds 0 to 3)
-SETTLED = 1.2  # s after which a robot told to stand has both feet at rest (they were after 1 s)
+SETTLED = 2.0  # s after which a robot told to stand has both feet at rest (they were after 1 s; with arms that move later)
 WATCHED = 1.0  # s over which the feet's heading is averaged, to be compared with the next such mean
-CREEP = 0.001  # rad/s, one std of that comparison, mostly the encoders' noise
+CREEP = 0.002  # rad/s, one std of that comparison: the encoders' noise is 0.6 mrad, feet that settle are the rest
 SMOOTH = 0.4  # s over which the velocity is averaged, about half a stride
 
 

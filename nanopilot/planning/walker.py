@@ -55,6 +55,7 @@ class Config:
     slack: float = 0.25  # m of that without walking
     near_lost: float = 1.2  # m from where somebody was last seen that it turns on the spot and looks
     look_around: float = 0.6  # rad/s
+    steep: float = 0.3  # rad off the way from which it turns to it where it would else stand
     looked: float = 0.9  # m within which an edge of what is known has been looked at
     closely: float = 0.0  # m that `explore` comes near to all free floor, not only to edges of what is known; 0: it does not
     enough: float = 4.0  # s of looking at an edge that stays: nothing more is to be seen there
@@ -251,6 +252,9 @@ def _choose(state: State, world: World, room: Room, clearance: Array, config: Co
     best = int(np.argmin(score))
     if not np.isfinite(score[best]) or score[best] >= BIG / 2:
         return 0.0, 0.0, "no way"
+    if not moving[best] and now > config.wary:  # no arc is better than standing, and nobody is waited for: turn to where the way goes
+        way = _descent(state.potential, room)
+        return 0.0, float(np.clip(way, -config.look_around, config.look_around)) if abs(way) > config.steep else float(turn[best]), ""
     return float(speed[best]), float(turn[best]), "wait" if not moving[best] and now < config.wary + 0.5 else ""
 
 
@@ -266,6 +270,17 @@ def _gives_way(world: World, room: Room, clearance: Array, config: Config) -> Fl
     end = 1.5 * away
     nearer = any(np.hypot(t.x - end[0], t.y - end[1]) < min(config.elbow_room, np.hypot(t.x, t.y)) for t in world.tracks)
     return None if nearer or room_left[1:].min() < min(config.body, room_left[0] + 0.02) else away
+
+
+def _descent(potential: Float32[Array, "h w"], room: Room) -> float:
+    """Bearing of where the potential leads to in the next half metre, rad."""
+    at = cells(np.array([[room.x, room.y]]), room)[0]
+    for _ in range(5):
+        low, high = np.maximum(at - 1, 0), np.minimum(at + 2, potential.shape)
+        window = potential[low[0] : high[0], low[1] : high[1]]
+        at = low + np.array(np.unravel_index(window.argmin(), window.shape))
+    x, y = child_from_parent(np.array(room.origin) + (at[::-1] + 0.5) * room.cell, room.x, room.y, room.yaw)
+    return float(np.arctan2(y, x)) if np.hypot(x, y) > room.cell else 0.0
 
 
 def arcs(speed: Float[Array, " n"], turn: Float[Array, " n"], horizon: float, step: float) -> Float[Array, "n k 3"]:

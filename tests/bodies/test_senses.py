@@ -35,7 +35,7 @@ def test_with_a_good_gyro_neither_yaw_nor_place_is_lost_by_walking_about():
 
 
 def test_a_robot_that_stands_learns_the_gyros_bias():
-    body, told = walked([Walk(0.0, 0.0, 0.0)] * 80, gyro_bias=0.005)
+    body, _ = walked([Walk(0.0, 0.0, 0.0)] * 80, gyro_bias=0.005)
     assert body.senses.offset == pytest.approx(body.senses.bias[2], abs=0.0008) and abs(body.senses.bias[2]) > 0.001
     body, _ = walked([Walk(0.3, 0.0, 0.0)] * 30, gyro_bias=0.005)
     assert body.senses.offset == 0.0  # walking tells nothing
