@@ -293,7 +293,7 @@ def export(network: RoomNetwork, config: TrainConfig, figures: dict[str, float],
     model = onnx.load(str(path))
     about = {
         "nanopilot_rooms": VERSION,
-        "train": json.dumps({**asdict(config), "out": "", "begin": str(config.begin or ""), "steps_done": steps}),
+        "train": json.dumps({**asdict(config), "out": "", "begin": config.begin.name if config.begin else "", "steps_done": steps}),
         "test_iou": json.dumps(figures),
     }
     onnx.helper.set_model_props(model, about)
