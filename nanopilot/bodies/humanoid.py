@@ -142,13 +142,15 @@ class Humanoid:
     def _tick(self) -> None:
         """One period of the gait."""
         mujoco = humanoid.require()
-        q, dq, gyro, down = self.senses.feel(self.data)
+        q, dq, gyro, down = self.senses.feel(self.data, standing=not self._walk.any())
         self.data.ctrl[self.built.motor] = self._targets(q, dq, gyro, down)
         self._move_people(humanoid.GAIT_PERIOD)
         if self.config.pushes and self._count and int(self.data.time * 50) % 250 == 0:
             way = self._rng.uniform(-np.pi, np.pi)
             self.data.qvel[:2] += self.config.pushes * np.array([np.cos(way), np.sin(way)])
-        mujoco.mj_step(self.built.model, self.data, round(humanoid.GAIT_PERIOD / humanoid.PHYSICS_STEP))
+        for _ in range(round(humanoid.GAIT_PERIOD / humanoid.PHYSICS_STEP)):
+            mujoco.mj_step(self.built.model, self.data)
+            self.senses.turn(self.data)
         for contact in self.data.contact[: self.data.ncon]:
             for one, other in ((contact.geom1, contact.geom2), (contact.geom2, contact.geom1)):
                 name = self._names[one]

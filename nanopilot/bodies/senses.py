@@ -2,26 +2,32 @@
 
 In: MuJoCo's state, of which only what a sensor would show is looked at, with noise added. Out: joint angles and rates, gyro,
 the direction of gravity; and a WalkerState: place from the feet (their lowest point stands still, so the pelvis moves against it),
-yaw from the gyro (biased, so it drifts), and where the head camera is. Errors are of the size of a good MEMS unit (guesses
-with room, e.g. 1 mrad/s of gyro bias left after calibration is 3.4 degrees a minute).
+yaw from the gyro, and where the head camera is. Errors are of the size of a good MEMS unit (guesses with room, e.g. 1 mrad/s of gyro
+bias left after calibration is 3.4 degrees a minute). While it stands its feet seem to turn only by what the gyro is off, and so its bias
+is learnt: a zero-rate update (Foxlin 2005).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import asin, atan2
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from nanopilot.geometry import wrap
 from nanopilot.messages import CameraModel, Reach, WalkerState
 from nanopilot.sim import humanoid
-from nanopilot.sim.humanoid import GAIT_PERIOD, SOLE, Built
+from nanopilot.sim.humanoid import GAIT_PERIOD, PHYSICS_STEP, SOLE, Built
 
 Array = np.ndarray
 
 LOWER = 0.004  # m of height over which weight passes from one ball of the soles to the next
-LONGER = 1.07  # times the way that the soles tell: they roll and swing feet brush (calibrated by walks in tuning rooms 0 and 1)
+LONGER = 1.078  # times the way that the soles tell: they roll and swing feet brush (calibrated by random walks of 8 to 12 m, seeds 0 to 3)
+SETTLED = 2.0  # s after which a robot told to stand has both feet at rest (they were after 1 s; with arms that move later)
+WATCHED = 1.0  # s over which the feet's heading is averaged, to be compared with the next such mean
+CREEP = 0.002  # rad/s, one std of that comparison: the encoders' noise is 0.6 mrad, feet that settle are the rest
 SMOOTH = 0.4  # s over which the velocity is averaged, about half a stride
 
 
@@ -46,14 +52,16 @@ class Senses:
         self.bias = self.rng.normal(0, 1, 3) * config.gyro_bias
         self.tilt = np.zeros(2)
         self.body = mujoco.MjData(built.model)  # a copy that knows measured joints only
-        feet = [built.model.body(f"{side}_ankle_roll_link").id for side in ("left", "right")]
+        self.feet = feet = [built.model.body(f"{side}_ankle_roll_link").id for side in ("left", "right")]
         ball = (built.model.geom_type == mujoco.mjtGeom.mjGEOM_SPHERE) & np.isin(built.model.geom_bodyid, feet)
-        self.soles = np.flatnonzero(ball)  # four balls under each foot, which it stands and rolls on
         self.camera = built.model.camera(humanoid.CAMERA).id
+        self.soles = np.flatnonzero(ball)  # four balls under each foot, which it stands and rolls on
         self.palms = [built.model.site(name).id for name in humanoid.PALMS if built.hands]
         self.yaw, self.xy, self.velocity = 0.0, np.zeros(2), np.zeros(2)
         self.height, self.yaw_rate, self.before = humanoid.PELVIS_HEIGHT, 0.0, None
-        self.roll = self.pitch = 0.0
+        self.still, self.headings, self.heading = 0.0, [], None  # s of standing; rad, of the feet now, and their mean before
+        self.offset, self.variance = 0.0, config.gyro_bias**2  # of the yaw rate, rad/s: what is known of its bias
+        self.roll = self.pitch = self._turned = 0.0  # rad; turned since the last tick
         self.q = humanoid.STAND.copy()
 
     def begin(self, data: Any) -> None:
@@ -63,23 +71,40 @@ class Senses:
         self.xy, self.velocity, self.before = data.qpos[:2].copy(), np.zeros(2), None
         self._reckon()
 
-    def feel(self, data: Any) -> tuple[Float[Array, "29"], Float[Array, "29"], Float[Array, "3"], Float[Array, "3"]]:
-        """Joint angles, joint rates, gyro and gravity's direction (both in the pelvis frame), as measured now; and reckon on."""
+    def feel(
+        self, data: Any, standing: bool = False
+    ) -> tuple[Float[Array, "29"], Float[Array, "29"], Float[Array, "3"], Float[Array, "3"]]:
+        """Joint angles, joint rates, gyro and gravity's direction (both in the pelvis frame), as measured now; and reckon on.
+
+        `standing` says that it is told to.
+        """
         c, rng = self.config, self.rng
         self.q = data.qpos[self.built.q] + rng.normal(0, c.encoder_noise, 29)
         dq = data.qvel[self.built.v] + rng.normal(0, c.rate_noise, 29)
         gyro = data.qvel[3:6] + self.bias + rng.normal(0, 1, 3) * c.gyro_noise
         keep = np.exp(-GAIT_PERIOD / c.tilt_time)
         self.tilt = keep * self.tilt + np.sqrt(1 - keep**2) * c.tilt_noise * rng.normal(0, 1, 2)
-        w, x, y, z = data.qpos[3:7]
-        self.roll = float(np.arctan2(2 * (w * x + y * z), 1 - 2 * (x * x + y * y)) + self.tilt[0])
-        self.pitch = float(np.arcsin(np.clip(2 * (w * y - z * x), -1, 1)) + self.tilt[1])
+        self.roll, self.pitch = self._lean(data)
         cr, sr, cp, sp = np.cos(self.roll), np.sin(self.roll), np.cos(self.pitch), np.sin(self.pitch)
         down = np.array([sp, -sr * cp, -cr * cp])
-        self.yaw_rate = float((gyro[1] * sr + gyro[2] * cr) / cp)
+        self.yaw_rate, self._turned = self._turned / GAIT_PERIOD - self.offset, 0.0
         self.yaw += self.yaw_rate * GAIT_PERIOD
         self._reckon()
+        self.still = self.still + GAIT_PERIOD if standing else 0.0
+        self._watch_feet()
         return self.q, dq, gyro, down
+
+    def turn(self, data: Any) -> None:
+        """Count one sample of the gyro, which is read as often as physics steps: 50 a second would miss what footfalls do."""
+        roll, pitch = self._lean(data)
+        _, y, z = data.qvel[3:6] + self.bias + self.rng.normal(0, self.config.gyro_noise * (GAIT_PERIOD / PHYSICS_STEP) ** 0.5, 3)
+        self._turned += PHYSICS_STEP * float(y * np.sin(roll) + z * np.cos(roll)) / float(np.cos(pitch))
+
+    def _lean(self, data: Any) -> tuple[float, float]:
+        """Roll and pitch, as the IMU tells them."""
+        w, x, y, z = data.qpos[3:7].tolist()
+        roll = atan2(2 * (w * x + y * z), 1 - 2 * (x * x + y * y)) + float(self.tilt[0])
+        return roll, asin(min(max(2 * (w * y - z * x), -1.0), 1.0)) + float(self.tilt[1])
 
     def state(self, t: float, camera: CameraModel) -> WalkerState:
         """Where we think we are, and where the camera is in the vehicle frame."""
@@ -109,6 +134,22 @@ class Senses:
         """Turns level axes that look where the pelvis does into the pelvis's axes."""
         cr, sr, cp, sp = np.cos(self.roll), np.sin(self.roll), np.cos(self.pitch), np.sin(self.pitch)
         return np.array([[cp, 0, -sp], [sr * sp, cr, sr * cp], [cr * sp, -sr, cr * cp]])
+
+    def _watch_feet(self) -> None:
+        """While it stands, learn the gyro's bias from how the feet seem to turn: a Kalman filter of one number."""
+        if self.still < SETTLED:
+            self.headings, self.heading = [], None
+            return
+        ahead = np.mean([self.body.xmat[k].reshape(3, 3)[:2, 0] for k in self.feet], 0)
+        self.headings.append(float(np.arctan2(ahead[1], ahead[0])))
+        if len(self.headings) * GAIT_PERIOD < WATCHED:
+            return
+        now = float(np.unwrap(self.headings).mean())
+        if self.heading is not None:
+            gain = self.variance / (self.variance + CREEP**2)
+            self.offset += gain * wrap(now - self.heading) / WATCHED
+            self.variance *= 1.0 - gain
+        self.headings, self.heading = [], now
 
     def _reckon(self) -> None:
         """Put the measured joints and attitude on the copy with its pelvis at the origin, and see how what it stands on moved."""

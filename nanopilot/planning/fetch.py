@@ -1,6 +1,6 @@
 """Fetching a box: World with things, a Room and palms -> Plan, by a state machine that reads like the errand.
 
-    look -> go -> align -> near -> reach -> squeeze -> lift -> back -> carry -> align -> near -> lower -> release -> leave -> done
+    look -> visit -> go -> align -> near -> reach -> squeeze -> lift -> back -> carry -> align -> near -> lower -> release -> leave -> done
 
 In: boxes and tables as the world knows them, and the names of the wanted ones. Out: walking, and where the palms should be. Ways to tables
 are `planning.walker`'s; the last metre is three proportional loops on where the box, later the table's edge, is thought to be.
@@ -30,6 +30,8 @@ class Config:
     carry: walker.Config = field(default_factory=lambda: walker.Config(body=0.42, roomy=0.7))  # what is held sticks out
     sure: float = 0.02  # weight of looks from which a thing is believed
     closely: float = 1.8  # m from which things are surely seen
+    survey: float = 1.2  # m before the table that it is for, where that is looked at first
+    visit: float = 30.0  # s at most for that
     before: float = 0.95  # m from the box to the pelvis where `go` ends
     aligned: float = 0.75  # m to it at which it is turned to and stepped aside
     looking: float = 0.15  # m before it stands there that it looks where the box is
@@ -49,6 +51,7 @@ class Config:
     close: float = 0.12  # m/s of a palm when squeezing
     gain: float = 1.2  # 1/s of the last metre's loops
     creep: float = 0.2  # m/s at most there
+    beside: float = 0.42  # m to the side or behind where a thing forbids stepping that way: elbows reach 0.3 m
     patience: float = 20.0  # s of aligning until it tries from anew
     tries: int = 3
 
@@ -64,6 +67,7 @@ class State:
     spot: tuple[float, float, float] | None = None  # of the box's middle or where it shall be, and where its front looks, room frame
     palms: tuple[float, float, float, float] | None = None  # x, y, z of their middle, half their distance; None: not up yet
     carrying: bool = False
+    visited: bool = False  # the table that it is for was looked at from near
     steady: int = 0
     failed: int = 0
 
@@ -96,7 +100,7 @@ def _look(state: State, world: World, room: Room, vehicle: VehicleModel, c: Conf
     if state.failed >= c.tries:
         return state, _still(world, "grasped nothing, gave up")
     if box is not None and table is not None and world.t - state.since > 1.0:
-        return _next(state, "go"), _still(world, f"found the {box.colour} box and the {table.colour} table")
+        return _next(state, "go" if state.visited else "visit"), _still(world, f"found the {box.colour} box and the {table.colour} table")
     missing = "box" if box is None else "table"
     if state.turned < 2 * np.pi + 0.3:
         return state, _moving(world, np.array([0.0, 0.0, 0.6]), f"looks around for the {missing}")
@@ -104,6 +108,31 @@ def _look(state: State, world: World, room: Room, vehicle: VehicleModel, c: Conf
     if plan.behaviour == Behaviour.ARRIVED:
         return state, _still(world, f"there is no such {missing} to be seen")
     return replace(state, walk=walk), replace(plan, reason=f"looks for the {missing}")
+
+
+def _visit(state: State, world: World, room: Room, vehicle: VehicleModel, c: Config, dt: float) -> tuple[State, Plan]:
+    """Squarely before the table that it is for, with hands down: what is carried will hide it later."""
+    spot = _spot(replace(state, carrying=True), world, room, c)
+    if spot is None or world.t - state.since > c.visit:
+        return replace(_next(state, "go"), visited=True), _still(world, "leaves the table")
+    off, velocity = _loops(spot, c.survey, room, c)
+    if np.hypot(*off[:2]) > c.aligned:
+        walk, plan = _walked(replace(state, spot=spot), world, room, vehicle, c.walk, c.survey)
+        return replace(state, walk=walk, steady=0), replace(plan, reason="goes to see the table", behaviour=Behaviour.KEEP_LANE)
+    if abs(off[2]) > 0.5:
+        velocity[:2] = 0.0
+    good = abs(off[0]) < 0.2 and abs(off[1]) < 0.15 and abs(off[2]) < 0.15
+    state = replace(state, steady=state.steady + 1 if good else 0)
+    if state.steady >= 12:
+        return replace(_next(state, "go"), visited=True), _still(world, "has seen the table")
+    return state, _moving(world, velocity, "looks at the table")
+
+
+def _walked(state: State, world: World, room: Room, vehicle: VehicleModel, c: walker.Config, away: float) -> tuple[walker.State, Plan]:
+    """The way to `away` before the spot."""
+    at = child_from_parent(np.array(state.spot[:2]) + away * _way(state.spot[2]), room.x, room.y, room.yaw)
+    there = replace(world, route_line=np.array([[0.0, 0.0], at]), goal_distance=float(np.hypot(*at)))
+    return walker.step(replace(state.walk, arrived=False), there, vehicle, c)
 
 
 def _go(state: State, world: World, room: Room, vehicle: VehicleModel, c: Config, dt: float) -> tuple[State, Plan]:
@@ -114,10 +143,8 @@ def _go(state: State, world: World, room: Room, vehicle: VehicleModel, c: Config
     if state.carrying and not _holding(world, c):
         return replace(_next(state, "look"), carrying=False, failed=c.tries), _still(world, "dropped it")
     state = replace(state, spot=spot)
-    before = np.array(spot[:2]) + (c.before + (0.15 if state.carrying else 0.0)) * _way(spot[2])
-    at = child_from_parent(before, room.x, room.y, room.yaw)
-    there = replace(world, route_line=np.array([[0.0, 0.0], at]), goal_distance=float(np.hypot(*at)))
-    walk, plan = walker.step(replace(state.walk, arrived=False), there, vehicle, c.carry if state.carrying else c.walk)
+    away = c.before + (0.15 if state.carrying else 0.0)
+    walk, plan = _walked(state, world, room, vehicle, c.carry if state.carrying else c.walk, away)
     state = replace(state, walk=walk)
     if state.carrying:
         state = _hands(state, world, (c.held, 0.0, c.grip, c.tight), c, dt)
@@ -216,8 +243,8 @@ def _done(state: State, world: World, room: Room, vehicle: VehicleModel, c: Conf
 
 
 PHASES = {
-    "look": _look, "go": _go, "align": _align, "near": _near, "reach": _reach, "squeeze": _squeeze, "lift": _lift, "back": _back,
-    "lower": _lower, "release": _release, "leave": _leave, "done": _done,
+    "look": _look, "visit": _visit, "go": _go, "align": _align, "near": _near, "reach": _reach, "squeeze": _squeeze, "lift": _lift,
+    "back": _back, "lower": _lower, "release": _release, "leave": _leave, "done": _done,
 }  # fmt: skip
 
 
@@ -276,7 +303,21 @@ def _loops(spot: tuple[float, float, float], away: float, room: Room, c: Config)
     """What is missing (ahead, left, turn) to stand `away` before the spot and look at it, and the velocity that mends it."""
     ahead, left = child_from_parent(np.array(spot[:2]) + away * _way(spot[2]), room.x, room.y, room.yaw)
     off = np.array([ahead, left, wrap(spot[2] + np.pi - room.yaw)])
-    return off, np.clip(c.gain * off, (-c.creep, -c.creep, -0.5), (c.creep, c.creep, 0.5))
+    velocity = np.clip(c.gain * off, (-c.creep, -c.creep, -0.5), (c.creep, c.creep, 0.5))
+    side = np.copysign(1.0, velocity[1])
+    if _occupied(room, (-0.2, 0.2), (0.2 * side, c.beside * side)):
+        velocity[1] = 0.0
+    if velocity[0] < 0.0 and _occupied(room, (-c.beside, -0.2), (-0.25, 0.25)):
+        velocity[0] = 0.0
+    return off, velocity
+
+
+def _occupied(room: Room, x: tuple[float, float], y: tuple[float, float]) -> bool:
+    """Whether the map has a thing in a rectangle of the vehicle frame."""
+    xs, ys = np.meshgrid(np.linspace(*x, 7), np.linspace(*y, 7))
+    at = walker.cells(parent_from_child(np.stack([xs.ravel(), ys.ravel()], -1), room.x, room.y, room.yaw), room)
+    value = room.occupancy[at[:, 0], at[:, 1]]
+    return bool(((value >= walker.Config.occupied) & (value != Room.UNKNOWN)).any())
 
 
 def _hands(state: State, world: World, goal: tuple[float, float, float, float], c: Config, dt: float, speed: float | None = None) -> State:

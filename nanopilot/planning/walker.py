@@ -41,8 +41,12 @@ class Config:
     tight: float = 4.0  # times the way costs more at `body` than at `roomy`
     unknown: float = 1.6  # times it costs where nothing was seen
     ahead: float = 0.45  # m beyond an arc's end where the potential is read, so that turning on the spot pays
+    facing: float = 0.2  # share of the potential ahead that counts, besides our own, where we stand before a near goal
     near: float = 0.8  # weight of (roomy - clearance), m per m
     person: float = 0.9  # m that people are kept away from, middle to middle
+    elbow_room: float = 0.8  # m from somebody within which it steps away where it would stand: arms touch at 0.57
+    elbow_seen: float = 1.5  # s unseen after which it doesn't
+    yielding: float = 0.2  # m/s of such a step
     wary: float = 1.5  # m from which they cost
     restless: float = 0.05  # m for a rad/s of change to the last turn
     arrived: float = 0.3  # m
@@ -51,6 +55,7 @@ class Config:
     slack: float = 0.25  # m of that without walking
     near_lost: float = 1.2  # m from where somebody was last seen that it turns on the spot and looks
     look_around: float = 0.6  # rad/s
+    steep: float = 0.3  # rad off the way from which it turns to it where it would else stand
     looked: float = 0.9  # m within which an edge of what is known has been looked at
     closely: float = 0.0  # m that `explore` comes near to all free floor, not only to edges of what is known; 0: it does not
     enough: float = 4.0  # s of looking at an edge that stays: nothing more is to be seen there
@@ -89,6 +94,9 @@ def step(state: State, world: World, vehicle: VehicleModel, config: Config) -> t
         side = np.copysign(config.look_around, state.turn)
         return replace(state, turn=side), _plan(world, np.array([0.0, 0.0, side]), reason, Behaviour.KEEP_LANE, config)
     speed, turn, why = _choose(state, world, room, clearance, config)
+    away = _gives_way(world, room, clearance, config) if speed == 0.0 else None
+    if away is not None:
+        return replace(state, turn=0.0), _plan(world, np.array([*away, 0.0]), "gives way", Behaviour.KEEP_LANE, config)
     behaviour = Behaviour.STOP if speed == 0.0 and turn == 0.0 else Behaviour.KEEP_LANE
     return replace(state, turn=turn), _plan(world, np.array([speed, 0.0, turn]), why or reason, behaviour, config)
 
@@ -236,14 +244,43 @@ def _choose(state: State, world: World, room: Room, clearance: Array, config: Co
     look = end[:, :2] + config.ahead * np.stack([np.cos(end[:, 2]), np.sin(end[:, 2])], -1)
     score = _smooth(state.potential, parent_from_child(look, room.x, room.y, room.yaw), room)
     passed = _smooth(state.potential, xy.reshape(-1, 2), room).reshape(room_left.shape).min(1)
-    score = np.where(passed < config.ahead, np.minimum(score, passed), score)  # a goal nearer than `ahead` is not walked past
+    # a goal nearer than `ahead` is not walked past; one that is beside us is turned to
+    score = np.where(passed < config.ahead, np.minimum(score, passed) + np.where(moving, 0.0, config.facing * score), score)
     score = score + config.near * np.maximum(0.0, config.roomy - room_left.min(1)) + config.restless * np.abs(turn - state.turn)
     score = score + np.where(moving, 1.5 * np.maximum(0.0, config.wary - away.min(1)), 0.0)
     score = np.where(allowed, score, np.inf)
     best = int(np.argmin(score))
     if not np.isfinite(score[best]) or score[best] >= BIG / 2:
         return 0.0, 0.0, "no way"
+    if not moving[best] and now > config.wary:  # no arc is better than standing, and nobody is waited for: turn to where the way goes
+        way = _descent(state.potential, room)
+        return 0.0, float(np.clip(way, -config.look_around, config.look_around)) if abs(way) > config.steep else float(turn[best]), ""
     return float(speed[best]), float(turn[best]), "wait" if not moving[best] and now < config.wary + 0.5 else ""
+
+
+def _gives_way(world: World, room: Room, clearance: Array, config: Config) -> Float[Array, "2"] | None:
+    """A slow step away from who is so close that arms may touch, where there is room for it; None where nobody is or there is none."""
+    close = [t for t in world.tracks if np.hypot(t.x, t.y) < config.elbow_room and t.unseen < config.elbow_seen]
+    if not close:
+        return None
+    x, y = -sum(np.array([t.x, t.y]) / max(np.hypot(t.x, t.y), 0.1) ** 2 for t in close)
+    away = config.yielding * np.array([x, y]) / max(float(np.hypot(x, y)), 1e-6)
+    spots = parent_from_child(np.linspace(0.0, 1.5, 4)[:, None] * away, room.x, room.y, room.yaw)
+    room_left = _read(clearance, spots[None], room)[0]
+    end = 1.5 * away
+    nearer = any(np.hypot(t.x - end[0], t.y - end[1]) < min(config.elbow_room, np.hypot(t.x, t.y)) for t in world.tracks)
+    return None if nearer or room_left[1:].min() < min(config.body, room_left[0] + 0.02) else away
+
+
+def _descent(potential: Float32[Array, "h w"], room: Room) -> float:
+    """Bearing of where the potential leads to in the next half metre, rad."""
+    at = cells(np.array([[room.x, room.y]]), room)[0]
+    for _ in range(5):
+        low, high = np.maximum(at - 1, 0), np.minimum(at + 2, potential.shape)
+        window = potential[low[0] : high[0], low[1] : high[1]]
+        at = low + np.array(np.unravel_index(window.argmin(), window.shape))
+    x, y = child_from_parent(np.array(room.origin) + (at[::-1] + 0.5) * room.cell, room.x, room.y, room.yaw)
+    return float(np.arctan2(y, x)) if np.hypot(x, y) > room.cell else 0.0
 
 
 def arcs(speed: Float[Array, " n"], turn: Float[Array, " n"], horizon: float, step: float) -> Float[Array, "n k 3"]:
@@ -267,9 +304,11 @@ def _smooth(grid: Float32[Array, "h w"], xy: Float[Array, "n 2"], room: Room) ->
 
 
 def _plan(world: World, velocity: Float[Array, "3"], reason: str, behaviour: Behaviour, config: Config) -> Plan:
+    """Constant speed and turn, or a step aside or back without turning."""
     speed, turn = velocity[0], velocity[2]
     poses = arcs(np.array([speed]), np.array([turn]), config.horizon, config.step)[0]
     poses = np.concatenate([np.zeros((1, 3)), poses])
+    poses[:, 1] += velocity[1] * config.step * np.arange(len(poses))
     n = len(poses)
     return Plan(
         t=world.t,

@@ -54,12 +54,16 @@ class Config:
     fastest: float = 1.5  # m/s of a person
     forget: float = 4.0  # s unseen: beside us they are out of the picture
     doubted: float = 0.5  # s unseen of who was seen once
+    close: float = 1.2  # m nearer than which nobody is doubted: the picture's rim cuts who stands there, now and then seen
+    doubted_close: float = 2.0  # s
     coast: float = 1.0  # s that who is out of sight is taken to walk on; then to stand, as people do who wait for us
     beyond: float = 0.4  # m of free floor behind somebody's place that say he is gone
     same: tuple[float, float] = (0.4, 0.8)  # m within which a box, a table is the one known before
     other_face: float = 0.8  # rad between the fronts of two looks at a table from which they saw two of its sides
     longer: float = 1.2  # times as long as the side known before is another side that is its front
     whole: float = 0.75  # of the known width that a look must show, else something hides the rest
+    held: float = 0.32  # m between palms from which nothing is held between them
+    before_us: float = 0.22  # m of palms from the pelvis: arms that hang are behind it
     doubtful: float = 0.15  # of the weight of a look at a part, or at another side than the front
     shrink: float = 0.99  # of the known width, each look: one that was too long is forgotten
     fade: float = 0.95  # of the weight of earlier looks, each look
@@ -127,14 +131,30 @@ def step(state: State, observation: Observation, percept: Percept | None, config
         here, edges, ends = _rays(percept, walker.camera, config)
         standing = ends & ~_persons_bearings(percept, walker.camera, config)
         grid = _drawn(state.grid, pose, here, edges, standing, ends, percept, walker.camera, config)
-        state = replace(state, grid=grid, percept_t=percept.t, things=_remembered(state.things, percept.things, pose, t, config))
+        state = replace(
+            state, grid=grid, percept_t=percept.t, things=_remembered(state.things, percept.things, pose, t, config, _holds(walker, config))
+        )
         state = _follow(state, pose, percept.objects, t, config)
         stayed = tuple(
             p for p in state.people if p.seen == t or not _seen_free(p.place(t, config.coast), percept, walker.camera, pose, config)
         )
         state = replace(state, people=stayed)
-    state = replace(state, people=tuple(p for p in state.people if t - p.seen < (config.forget if p.count > 1 else config.doubted)))
+    state = replace(state, people=tuple(p for p in state.people if t - p.seen < _kept(p, pose, config)))
     return state, _told(state, pose, observation, config)
+
+
+def _holds(walker: WalkerState, config: Config) -> bool:
+    """Whether something may be between the palms."""
+    return (
+        walker.reach is not None and walker.reach.left[1] - walker.reach.right[1] < config.held and walker.reach.left[0] > config.before_us
+    )
+
+
+def _kept(p: Person, pose: tuple[float, float, float], config: Config) -> float:
+    """Seconds that somebody unseen is kept."""
+    if p.count > 1:
+        return config.forget
+    return config.doubted_close if np.hypot(*(p.at - pose[:2])) < config.close else config.doubted
 
 
 def _rays(percept: Percept, camera: CameraModel, config: Config) -> tuple[Float[Array, "2"], Float[Array, "n 2"], Array]:
@@ -201,9 +221,9 @@ def _behind_ourselves(points: Float[Array, "n 2"], scene: Array, camera: CameraM
 
 
 def _remembered(
-    known: tuple[Known, ...], seen: tuple[Thing, ...], pose: tuple[float, float, float], t: float, config: Config
+    known: tuple[Known, ...], seen: tuple[Thing, ...], pose: tuple[float, float, float], t: float, config: Config, holds: bool = False
 ) -> tuple[Known, ...]:
-    """What is known of boxes and tables after a look: each goes to the nearest of its kind, or is new."""
+    """What is known of boxes and tables after a look: each goes to the nearest of its kind, or is new; what it holds hides tables."""
     out = list(known)
     for one in seen:
         at = parent_from_child(np.array([one.x, one.y]), *pose)
@@ -216,11 +236,12 @@ def _remembered(
             out.append(Known(one.kind, at, front, one.z, one.width, weight, t, ((one.colour, weight),)))
             continue
         old = out[i]
+        hidden = holds and one.kind == "table"
         aside = one.kind == "table" and abs(wrap(yaw - float(np.arctan2(old.front[1], old.front[0])))) > config.other_face
-        if aside and one.width > config.longer * old.width:  # its front at last: a table's front is its longest side
+        if aside and not hidden and one.width > config.longer * old.width:  # its front at last: a table's front is its longest side
             out[i] = Known(one.kind, at, front, one.z, one.width, weight, t, ((one.colour, weight),))
             continue
-        trust = config.doubtful if aside or one.width < config.whole * old.width else 1.0  # another side of it, or a part
+        trust = config.doubtful if aside or hidden or one.width < config.whole * old.width else 1.0  # another side of it, or a part
         weight, fade = trust * weight, config.fade**trust
         votes = dict(old.colours)
         votes[one.colour] = votes.get(one.colour, 0.0) + weight

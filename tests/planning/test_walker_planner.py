@@ -126,3 +126,19 @@ def test_who_was_lost_is_looked_for_where_it_was():
     assert abs(gone.yaw[-1]) > 0.9 and gone.speed[0] == 0.0
     _, far = walker.step(replace(state, last_seen=(3.0, 0.0)), world(), BODY, config)
     assert far.speed[0] > 0.0
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_a_near_goal_beside_is_turned_to_and_not_stood_before(side):
+    it = plan(world(goal=(0.0, 0.4 * side)))
+    assert it.yaw[-1] * side > 0.3
+
+
+def test_who_comes_close_beside_is_stepped_away_from():
+    it = plan(world(tracks=[person(0.1, 0.6), person(0.85, 0.0)]))
+    assert it.reason == "gives way" and it.xy[-1, 1] < -0.1 and it.yaw[-1] == 0.0
+
+
+def test_with_a_wall_behind_nobody_is_stepped_away_from():
+    wall = [(-1.0, 1.0, -0.7, -0.5)]
+    assert plan(world(tracks=[person(0.1, 0.6), person(0.85, 0.0)], things=wall)).reason != "gives way"

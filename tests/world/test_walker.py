@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nanopilot.messages import CameraModel, CarState, Detection, Kind, Observation, Percept, Thing, WalkerState
+from nanopilot.messages import CameraModel, CarState, Detection, Kind, Observation, Percept, Reach, Thing, WalkerState
 from nanopilot.world import walker
 
 CAMERA = CameraModel("head", 320, 240, 120.0, 120.0, 159.5, 119.5, x=0.05, z=1.3, pitch=0.52)
@@ -20,12 +20,12 @@ def table(x, y, yaw, width):
     return Thing("table", "blue", x, y, 0.0, yaw, width, 1.0)
 
 
-def told(looks, free=0.0, until=0.0):
+def told(looks, free=0.0, until=0.0, reach=None):
     """The world after looks at (time, objects, things), each with `free` metres of floor at all bearings, and then none."""
     state, out = walker.initial(CONFIG), None
     times = [t for t, *_ in looks] + list(np.arange(looks[-1][0] + 0.1, until + 1e-6, 0.1))
     for k, t in enumerate(times):
-        body = WalkerState(t, 0.0, 0.0, 0.0, 0.0, 0.0, 0.78, 0.0, 0.0, 0.0, CAMERA, np.zeros(29))
+        body = WalkerState(t, 0.0, 0.0, 0.0, 0.0, 0.0, 0.78, 0.0, 0.0, 0.0, CAMERA, np.zeros(29), reach)
         percept = None
         if k < len(looks):
             _, objects, things = looks[k]
@@ -71,3 +71,13 @@ def test_a_part_of_a_front_hardly_moves_its_middle():
     front, part, whole = table(2.0, 0.0, np.pi, 0.7), table(2.0, 0.3, np.pi, 0.2), table(2.0, 0.3, np.pi, 0.7)
     hidden, shown = (told([(0.0, [], [front]), (0.2, [], [look])]).things[0].y for look in (part, whole))
     assert hidden < 0.05 and shown == pytest.approx(0.3 / 1.95)
+
+
+def test_who_is_near_is_kept_longer_after_one_look():
+    assert told([(0.0, [person(0.8, 0.5)], [])], until=1.5).tracks and not told([(0.0, [person(2.5, 0.5)], [])], until=1.5).tracks
+
+
+def test_what_is_held_hides_a_table_so_looks_hardly_move_it():
+    look = [(0.0, [], [table(2.0, 0.0, np.pi, 0.7)]), *((0.2 * k, [], [table(2.0, 0.3, 2.4, 1.2)]) for k in range(1, 4))]
+    free_hands, holding = told(look).things[0], told(look, reach=Reach((0.34, 0.12, 0.9), (0.34, -0.12, 0.9))).things[0]
+    assert abs(holding.y) < 0.1 < free_hands.y
