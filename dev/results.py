@@ -42,7 +42,16 @@ def interval(summary: dict, key: str) -> object:
 
 
 def _name(job: dict) -> str:
-    return f"{job['fault']}, {job['moment']}" if "fault" in job else str(job["seed"])
+    return f"{job['fault']}, {job['moment']}" if "fault" in job else job.get("case", str(job["seed"]))
+
+
+def _passed(row: dict) -> bool:
+    return row["status"] in ("passed", "not required") if "status" in row else bool(row.get("success", row.get("passed")))
+
+
+def _why(row: dict) -> str:
+    told = row.get("why") or row.get("invalid") or row.get("reason") or row.get("error") or "?"
+    return ", ".join(told) if isinstance(told, list) else told
 
 
 def section(path: Path) -> str:
@@ -55,9 +64,9 @@ def section(path: Path) -> str:
     for key, value in flat(summary).items():
         if not key.endswith(("_95", "_interval", "groups")):
             lines.append(f"| {key} | {cell(value, interval(flat(summary), key))} |")
-    failed = [row for row in report.get("rows", ()) if "job" in row and not row.get("success", row.get("passed"))]
+    failed = [row for row in report.get("rows", ()) if "job" in row and not _passed(row)]
     if failed:
-        why = (f"{_name(row['job'])} ({row.get('why') or row.get('reason') or row.get('error') or '?'})" for row in failed)
+        why = (f"{_name(row['job'])} ({_why(row)})" for row in failed)
         lines.append(f"\nNot passed: {'; '.join(why)}.")
     return "\n".join(lines)
 
