@@ -59,7 +59,9 @@ class Senses:
         self.palms = [built.model.site(name).id for name in humanoid.PALMS if built.hands]
         self.yaw, self.xy, self.velocity = 0.0, np.zeros(2), np.zeros(2)
         self.height, self.yaw_rate, self.before = humanoid.PELVIS_HEIGHT, 0.0, None
-        self.still, self.headings, self.heading = 0.0, [], None  # s of standing; rad, of the feet now, and their mean before
+        self.still = 0.0  # s of standing
+        self.headings: list[float] = []  # rad, of the feet now
+        self.heading: float | None = None  # and their mean before
         self.offset, self.variance = 0.0, config.gyro_bias**2  # of the yaw rate, rad/s: what is known of its bias
         self.roll = self.pitch = self._turned = 0.0  # rad; turned since the last tick
         self.q = humanoid.STAND.copy()
