@@ -319,7 +319,7 @@ def test_the_lanes_own_bend_is_steered_too(bend):
     bent = replace(base, path=replace(curve(0.0), points=points))
     assert keeping.lane_curvature(bent, KEEP) == pytest.approx(bend, rel=0.02, abs=1e-9)
     assert keeping.lane_curvature(replace(base, path=None), KEEP) == 0.0
-    far = replace(bent, path=replace(bent.path, points=points + (30.0, 0.0)))
+    far = replace(bent, path=replace(bent.path, points=points + (KEEP.bend, 0.0)))
     assert keeping.lane_curvature(far, KEEP) == 0.0, "nothing of it is near"
 
 
