@@ -3,7 +3,8 @@
 In: what the user named. Out: Pictures: t, RGB, and what a log knows besides; t in seconds from the first one by the source's
 own clock: a video's timestamps (variable frame rate as it is), a live camera's arrival time. Pictures stand upright (rotation metadata is
 applied). What can't be watched raises SourceError in words for people; a source that breaks later ends with SourceBroken, and
-what came before was good. A live source gives its newest picture and skips what nobody had time for; a video file behind a URL is a file.
+what came before was good. A live source gives its newest picture and skips what nobody had time for;
+everything else is read a little ahead, in a thread; a video file behind a URL is a file.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """The other cameras: who is far ahead, and who is beside us or behind, added to what the front camera shows.
 
 In: the front camera's Percept, all frames of the moment, and the function that perceives one. Out: the Percept with road users as a
-longer lens ahead sees them, where it looks and from `FAR` on, and with a SideView for each frame of a camera that looks aside. The same
-network sees them all, without route and memory, and only its road users are taken. Who stands where the front camera looks is left to it
-by the side cameras: a body that both pictures cut would be told twice, and wrongly. Nobody is believed beyond the distance to which the
-network learnt to tell one, which grows with the lens. When such pictures are taken is the body's affair; none, and nothing changes.
+longer lens ahead sees them, where it looks, mixed from `FAR` on and alone from `FARTHER`, and with a SideView for each frame of a camera
+that looks aside. The same network sees them all, without route and memory, and only its road users are taken. Who stands where the front
+camera looks is left to it by the side cameras: a body that both pictures cut would be told twice, and wrongly. Nobody is believed beyond
+the distance to which the network learnt to tell one, which grows with the lens. When such pictures are taken is the body's affair; none,
+and nothing changes.
 """
 
 from __future__ import annotations
