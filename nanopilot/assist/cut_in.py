@@ -1,8 +1,8 @@
 """Cut-in: has the closest in path come into our way from beside it?
 
 In: tracks, own paths, the closest in path. Out: one notice, told once for each that comes in; the danger itself is `forward`'s and
-`headway`'s. Somebody we steer behind has not come in: what counts is his own speed across our path; nor has who crosses it. It needs no own
-speed. No standard asks for it; UN R157 and R171 only test that one reacts.
+`headway`'s. Somebody we steer behind has not come in: what counts is his own speed across our path; nor has who crosses it, comes towards us
+or is only reckoned there, unseen. It needs no own speed. No standard asks for it; UN R157 and R171 only test that one reacts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ class CutInConfig:
     clear: float = 0.2  # m of air between our flanks' paths: then he is beside
     memory: float = 3.0  # s since he was
     least_rate: float = 0.5  # m/s across our path; a lane change takes 3 to 6 s
-    most_angle: float = np.pi / 4  # rad between his heading and our path: who turns in, or crosses, is steeper
+    most_angle: float = np.pi / 4  # rad between his way and ours: who turns in, crosses or comes towards us has more
+    most_unseen: float = 0.2  # s; cars beside us drift, once the picture's side has cut them off
     least_age: float = 0.6  # s of his track, so that its speed means something
     reach: float = 45.0  # m
     told: float = 2.0  # s
@@ -53,12 +54,12 @@ def cut_in(
             if abs(nearest) - half > vehicle.width / 2 + config.clear:
                 places[track.id] = (-1 if nearest > 0 else 1, t)
     warning = state.warning if state.warning is not None and t - state.warning.t <= config.told else None
-    if lead is not None and lead.x < config.reach and places.get(lead.id, (0, t))[1] < t:
+    if lead is not None and lead.x < config.reach and lead.unseen < config.most_unseen and places.get(lead.id, (0, t))[1] < t:
         side, _ = places.pop(lead.id)
         along = _direction(paths[0], lead.x)
+        ahead = float(along[0] * lead.vx + along[1] * lead.vy)
         rate = side * float(along[0] * lead.vy - along[1] * lead.vx)  # positive to us
-        steep = abs(float(along[0] * np.sin(lead.yaw) - along[1] * np.cos(lead.yaw)))
-        if rate > config.least_rate and steep < np.sin(config.most_angle):
+        if rate > config.least_rate and np.arctan2(rate, ahead) < config.most_angle:
             reason = f"a {lead.kind} comes into our way from the {'left' if side < 0 else 'right'}, {lead.x:.0f} m ahead"
             warning = Warning(t, WarningKind.CUT_IN, WarningLevel.INFO, rate, lead.velocity_std, config.least_rate, "m/s", reason, side,
                               lead.id)  # fmt: skip

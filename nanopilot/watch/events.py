@@ -53,7 +53,7 @@ class EventBook:
                 event.worst = w
                 self._write("rise", w, event)
                 fresh.append(event)
-            event.end = w.t
+            event.end = warnings.t  # not w.t: a notice keeps the moment it was first given
         for key, event in list(self.open.items()):
             if warnings.t - event.end > GAP:
                 self._end(key)

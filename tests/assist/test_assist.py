@@ -321,13 +321,14 @@ def test_a_person_who_walks_ahead_of_us_is_warned_of_though_his_velocity_across_
     assert not play(3, 11.0, lambda t: scene(t, 2.5))  # he runs off
 
 
-def coming_in(t: float, rate: float, own_rate: float = 0.0, until: float = 0.0, **more) -> World:
-    """A car 20 m ahead in the right lane moves left at `rate` from 1 s on, until it is at `until`; we move right at `own_rate`."""
+def coming_in(t: float, rate: float, own_rate: float = 0.0, until: float = 0.0, ahead: float = 20.0, **more) -> World:
+    """A car 20 m ahead in the right lane moves left at `rate` from 1 s on, until it is at `until`, and `ahead` along it; we move right
+    at `own_rate`."""
     ours = -own_rate * max(t - 1.0, 0.0)
     y = min(-3.5 + rate * max(t - 1.0, 0.0), until)
     moving = rate if t > 1.0 and y < until else 0.0
     seen_path = curve(-ours) if own_rate == 0 else None
-    there = track(20.0, y - ours, vx=20.0, vy=moving, age=1.0 + t, **more)
+    there = track(20.0, y - ours, vx=ahead, vy=moving, age=1.0 + t, **more)
     return replace(world(t, 20.0, there), path=seen_path)
 
 
@@ -346,7 +347,9 @@ def test_who_comes_into_our_way_is_told_once_and_from_which_side():
         ("a car that was always ahead of us", lambda t: coming_in(t + 9.0, 1.2)),
         ("a car beside us", lambda t: coming_in(t, 0.0)),
         ("one behind which we change lanes", lambda t: coming_in(t, 0.0, own_rate=1.2)),
-        ("one that crosses", lambda t: coming_in(t, 1.2, yaw=1.3)),
+        ("one that crosses", lambda t: coming_in(t, 1.2, ahead=0.3, yaw=1.3)),
+        ("one that comes towards us", lambda t: coming_in(t, 1.2, ahead=-12.0, yaw=np.pi)),
+        ("one that isn't seen any more", lambda t: coming_in(t, 1.2, unseen=max(t - 1.0, 0.0))),
         ("one that drifts within its lane", lambda t: coming_in(t, 1.2, until=-2.5)),
     ],
 )

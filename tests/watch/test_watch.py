@@ -249,6 +249,16 @@ def test_events_end_after_a_second_of_silence_and_pauses_shorter_than_that_are_n
     assert [(e["event"], round(e["t"], 1)) for e in told] == [("begin", 0.0), ("end", 1.9), ("begin", 5.1), ("end", 5.9)]
 
 
+def test_a_notice_that_keeps_the_moment_it_was_given_is_one_event(tmp_path):
+    book, motion = EventBook(tmp_path / "e.jsonl"), OwnMotion(0.0, 20.0, 0.1, 0.0, 0.1, "csv")
+    notice = Warning(1.0, WarningKind.CUT_IN, WarningLevel.INFO, 1.0, 0.4, 0.5, "m/s", "from the left", -1)
+    for t in np.arange(1.0, 3.05, 0.1):
+        book.step(Warnings(float(t), (notice,), (), ()), motion, True)
+    book.close()
+    told = [json.loads(line) for line in (tmp_path / "e.jsonl").read_text().splitlines()]
+    assert [(e["event"], round(e["t"], 1)) for e in told] == [("begin", 1.0), ("end", 3.0)]
+
+
 def test_what_is_plotted_stays_bounded_and_spans_everything():
     series = Series(("t", "v"))
     for k in range(20 * LIMIT):
