@@ -225,3 +225,52 @@ def test_where_a_car_cut_off_by_the_pictures_side_is_told_to_be_is_no_emergency(
 
     assert not free(judge(beside)) and np.isinf(bounds(6.0).object).all()
     assert np.isfinite(bounds(11.0).object).any()  # its rear is in the picture
+
+
+def at_green(*tracks, green=0.0):
+    return assess(STRAIGHT, tracks, TIMES, 5.0 * TIMES, CAR, 0.0, (), GAPS, CONFIG, green=green)
+
+
+@pytest.mark.parametrize("course", [np.pi / 2, -np.pi / 2])
+def test_at_green_who_comes_across_and_can_still_stop_has_red_and_is_not_yielded_to(course):
+    comes = track(16.0, -25.0 * np.sign(course), course, 9.0)
+    assert judge(comes, speed=5.0).yields and free(at_green(comes))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        track(9.0, -16.0, np.pi / 2, 13.0),  # too fast to stop
+        track(16.0, -6.0, np.pi / 2, 3.0),  # beyond his line already
+        track(16.0, -4.0, np.pi / 2, 1.5, kind=Kind.PERSON),
+    ],
+)
+def test_at_green_who_cannot_stop_or_is_in_the_junction_or_walks_is_yielded_to(other):
+    assert at_green(other).yields
+
+
+def test_at_green_who_came_towards_us_has_green_too_and_is_yielded_to_when_we_have_turned_left():
+    oncoming = track(16.0, 25.0, -np.pi / 2, 9.0)  # we have turned by a quarter
+    assert at_green(oncoming, green=-np.pi / 2).yields
+
+
+TOWN = replace(CONFIG, edge_bearing=0.6)
+
+
+def in_town(other, speed=4.0):
+    return assess(STRAIGHT, (other,), TIMES, speed * TIMES, CAR, 0.0, (), GAPS, TOWN)
+
+
+def test_in_a_town_a_parked_car_that_left_the_picture_does_not_drive_into_us_unseen():
+    drifting = track(2.6, -1.1, 0.9, 2.3)  # tuning town spider 3001: parked at -3.1 m, 0.4 s unseen
+    assert in_town(drifting).yields and free(in_town(replace(drifting, unseen=0.4)))
+
+
+def test_in_a_town_who_stands_askew_at_the_pictures_side_is_in_our_lane_only_with_his_middle():
+    askew = track(9.0, -9.0, -2.4, 0.0, length=5.0)
+    turning = smooth(np.stack([10 * np.sin(PATH_ARC / 10), 10 * np.cos(PATH_ARC / 10) - 10], -1)[PATH_ARC < 15])
+    middle, aside = turning.xy[-1] + (0.0, 0.0), turning.xy[-1] + (2.0, 0.0)
+    for place, leads in ((middle, True), (aside, False)):
+        other = replace(askew, x=float(place[0]), y=float(place[1]))
+        verdict = assess(turning, (other,), TIMES, 4.0 * TIMES, CAR, 0.0, (), GAPS, TOWN)
+        assert (verdict.lead_id == 1) == leads
