@@ -47,7 +47,8 @@ class ConflictConfig:
     sure_bearing: float = 0.6  # rad: whoever is cut off there is no emergency, wherever he is told to be,
     sure_lean: float = 0.3  # rad: unless he heads across the road by more (tuning maps: true cut-ins 0.33 to 0.41, drifting tracks to 0.25)
     sure_unseen: float = 0.2  # s, and has been seen since
-    crossing_slow: float = 2.0  # m/s: who seems to stand abreast of us and across, slower than this, is such a box
+    crossing_slow: float = 2.0  # m/s: who seems to stand abreast of us and across, slower than this, is such a box, and so is who is slower
+    crossing_sure: float = 3.0  # velocity_stds (tuning towns 3001, 3003: 247 looks at false ones 1.2 to 3.1, 16 at a true one 4.0 to 5.5)
     drift_time: float = 1.5  # s a sideways speed is believed to last
     drift_doubt: float = 0.4  # of a track's velocity_std, by which its sideways speed is believed less; and
     walk_doubt: float = 0.7  # of a person's: 0.5 m/s, about as much as the velocities of who walks along a pavement jump
@@ -308,14 +309,16 @@ def stays_beside(track: Track, nose: float, config: ConflictConfig) -> bool:
     its track has drifted to, under our own body even, it hasn't touched us, so it stands or drives beside our lane."""
     lengthwise = 0.5 * (track.length * abs(cos(track.yaw)) + track.width * abs(sin(track.yaw)))
     abreast = track.kind != Kind.PERSON and track.x - lengthwise < nose
-    across = hypot(track.vx, track.vy) > config.crossing_slow and abs(sin(track.yaw)) > sin(config.parallel_angle)
+    sure = max(config.crossing_slow, config.crossing_sure * track.velocity_std)
+    across = hypot(track.vx, track.vy) > sure and abs(sin(track.yaw)) > sin(config.parallel_angle)
     lost = track.unseen > config.sure_unseen and config.edge_bearing < inf  # last measured where the picture cuts: parked cars, mostly
     return abreast and (lost or (cut_off(track, config.edge_bearing) and not across))
 
 
 def stops_for_red(track: Track, green: float, comes: float, config: ConflictConfig) -> bool:
-    """Whether a vehicle that comes from the side, by the direction `green` (rad) of our road before the junction, can still stop for the red
-    light that it has while ours is green; it is in our way in `comes` s. Who is in the junction already can't; who comes towards us has green."""
+    """Whether a vehicle that comes from the side, by the direction `green` (rad) of our road before the junction, can still stop for the
+    red light that it has while ours is green; it is in our way in `comes` s. Who is in the junction already can't; who comes towards us
+    has green, too."""
     speed = hypot(track.vx, track.vy)
     across = track.kind != Kind.PERSON and abs(sin(wrap(track.yaw - green))) > sin(config.parallel_angle)
     return across and speed**2 < 2 * config.red_braking * (speed * comes - config.red_line)

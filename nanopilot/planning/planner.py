@@ -38,7 +38,7 @@ class Config:
     arrived_distance: float = 2.0  # m to the goal: what navigation can tell, guess
     goal_notice: float = 20.0  # m before braking for the goal must begin: from here it is part of the plan, guess
     standing_speed: float = 0.3  # m/s
-    green_unseen: float = 3.0  # s for which a green light that has left the picture is believed: amber and all red last longer than that
+    green_unseen: float = 5.0  # s for which a green light that has left the picture is believed, guess: amber and all red last about that
     held_back: float = 1.0  # m/s below what we would drive alone: then others are named as the reason, guess
     max_acceleration_gap: float = 1.0  # m/s² between the last plan and the measured acceleration, else start from the latter
     max_lateral_gap: float = 0.7  # m/s² likewise across

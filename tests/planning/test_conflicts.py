@@ -266,6 +266,11 @@ def test_in_a_town_a_parked_car_that_left_the_picture_does_not_drive_into_us_uns
     assert in_town(drifting).yields and free(in_town(replace(drifting, unseen=0.4)))
 
 
+def test_in_a_town_who_seems_to_cross_abreast_of_us_must_be_surely_moving():
+    crossing = track(3.6, 5.5, -1.2, 3.2)  # the same town: a bus that stands in the oncoming queue, told as two bodies
+    assert in_town(crossing).yields and free(in_town(replace(crossing, velocity_std=1.5)))
+
+
 def test_in_a_town_who_stands_askew_at_the_pictures_side_is_in_our_lane_only_with_his_middle():
     askew = track(9.0, -9.0, -2.4, 0.0, length=5.0)
     turning = smooth(np.stack([10 * np.sin(PATH_ARC / 10), 10 * np.cos(PATH_ARC / 10) - 10], -1)[PATH_ARC < 15])

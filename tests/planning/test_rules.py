@@ -175,4 +175,4 @@ def test_a_green_light_holds_through_the_junction_as_the_direction_we_came_from_
     assert planner._green(0.0, amber, False, 0.1, config) is None
     assert planner._green(0.0, replace(world(5.0), yaw_rate=0.5), True, 0.1, config) == pytest.approx(-0.05)
     assert planner._green(None, green, True, 0.1, config) is None  # the next junction's
-    assert planner._green(None, world(5.0, replace(light(Light.GREEN, 3.0), unseen=5.0)), False, 0.1, config) is None
+    assert planner._green(None, world(5.0, replace(light(Light.GREEN, 3.0), unseen=6.0)), False, 0.1, config) is None
