@@ -272,10 +272,14 @@ def test_in_a_town_who_seems_to_cross_abreast_of_us_must_be_surely_moving():
 
 
 def test_in_a_town_who_stands_askew_at_the_pictures_side_is_in_our_lane_only_with_his_middle():
-    askew = track(9.0, -9.0, -2.4, 0.0, length=5.0)
-    turning = smooth(np.stack([10 * np.sin(PATH_ARC / 10), 10 * np.cos(PATH_ARC / 10) - 10], -1)[PATH_ARC < 15])
-    middle, aside = turning.xy[-1] + (0.0, 0.0), turning.xy[-1] + (2.0, 0.0)
-    for place, leads in ((middle, True), (aside, False)):
-        other = replace(askew, x=float(place[0]), y=float(place[1]))
-        verdict = assess(turning, (other,), TIMES, 4.0 * TIMES, CAR, 0.0, (), GAPS, TOWN)
-        assert (verdict.lead_id == 1) == leads
+    """Before a right turn: the queue in the road we turn into stands left of our lane, and is told askew (tuning town grid 3003)."""
+    bend = np.clip((PATH_ARC - 5.0) / 8.0, 0.0, np.pi / 2)
+    steps = np.diff(PATH_ARC, prepend=0.0)[:, None] * np.stack([np.cos(bend), -np.sin(bend)], -1)
+    turning, askew = smooth(np.cumsum(steps, 0)), track(0.0, -12.4, -2.4, 0.0, length=5.0)
+    lane = turning.xy[np.argmin(np.abs(turning.xy[:, 1] + 12.4)), 0]
+
+    def leads(aside, config):
+        other = replace(askew, x=float(lane + aside))
+        return assess(turning, (other,), TIMES, 4.0 * TIMES, CAR, 0.0, (), GAPS, config).lead_id == 1
+
+    assert leads(2.2, CONFIG) and not leads(2.2, TOWN) and leads(0.5, TOWN)
