@@ -5,7 +5,7 @@ the path is predicted in the path's own coordinates (drivers keep their lane) an
 predicted on its present curve and acceleration for a while and, as tracks turn doubtfully, straight on as well; it is yielded to unless we
 are surely past before, with room for its left turn (right-hand traffic). Who crosses inside a junction is waited for before it, for inside
 others drive; once inside, a smaller margin is enough to go on and leave it. Source of the graph: Fan et al. 2018 (arXiv 1807.08048).
-It knows no priority rules, signs or lights, and it doesn't look behind us.
+It knows no priority rules or signs, of lights only that who comes across has red while we have green, and it doesn't look behind us.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ class ConflictConfig:
     sure_bearing: float = 0.6  # rad: whoever is cut off there is no emergency, wherever he is told to be,
     sure_lean: float = 0.3  # rad: unless he heads across the road by more (tuning maps: true cut-ins 0.33 to 0.41, drifting tracks to 0.25)
     sure_unseen: float = 0.2  # s, and has been seen since
-    crossing_slow: float = 2.0  # m/s: who seems to stand abreast of us and across, slower than this, is such a box
+    crossing_slow: float = 2.0  # m/s: who seems to stand abreast of us and across, slower than this, is such a box, and so is who is slower
+    crossing_sure: float = 3.0  # velocity_stds (tuning towns 3001, 3003: 247 looks at false ones 1.2 to 3.1, 16 at a true one 4.0 to 5.5)
     drift_time: float = 1.5  # s a sideways speed is believed to last
     drift_doubt: float = 0.4  # of a track's velocity_std, by which its sideways speed is believed less; and
     walk_doubt: float = 0.7  # of a person's: 0.5 m/s, about as much as the velocities of who walks along a pavement jump
@@ -68,6 +69,8 @@ class ConflictConfig:
     clear_time: float = 0.5  # s after it has left
     pass_margin: float = 2.0  # s we must be gone before it comes
     keep_yielding: float = 0.7  # s more for whom we already yield to
+    red_braking: float = 4.0  # m/s² with which who comes across is trusted to brake for his red light while ours is green, and
+    red_line: float = 5.0  # m from our corridor that he does not come by it: stop lines are twice as far from the lanes they cross
     patience: float = 6.0  # s of waiting, after which ...
     impatient_margin: float = 0.6  # s is enough, as it is inside a junction
 
@@ -105,7 +108,7 @@ def occupancy(
     v_s = float(track.vx * tx + track.vy * ty)
     v_d = float(track.vy * tx - track.vx * ty)
     lean = wrap(track.yaw - path.yaw[k])
-    edge = cut_off(track, config.edge_bearing) and abs(sin(lean)) < sin(config.parallel_angle)
+    edge = cut_off(track, config.edge_bearing) and (standing or abs(sin(lean)) < sin(config.parallel_angle))
     if edge:
         lean, d = 0.0, d - v_d * track.unseen
     turns_off = not edge and abs(track.yaw_rate - path.curvature[k] * v_s) > config.turning_rate + config.turning_doubt * track.velocity_std
@@ -119,6 +122,8 @@ def occupancy(
         v_s, v_d = (0.0, 0.0) if standing else (v_s, max(v_d - doubt, 0.0) if v_d > 0 else min(v_d + doubt, 0.0))
         half_l = 0.5 * (track.length * abs(cos(lean)) + track.width * abs(sin(lean)))
         half_w = 0.5 * (track.width * abs(cos(lean)) + track.length * abs(sin(lean)))
+        if edge and standing:
+            half_w = 0.0  # a picture's side makes it stand askew and a metre nearer: in our lane only if its middle is
         if abs(d) - half_w - abs(v_d) * config.drift_time > half_width:
             return None
         slowing = min(max(track.acceleration + config.acceleration_doubt, -config.lead_max_braking), 0.0)  # a lead never accelerates
@@ -218,9 +223,11 @@ def assess(
     config: ConflictConfig,
     mouth: float = inf,
     inside: bool = False,
+    green: float | None = None,
 ) -> Verdict:
     """Bounds from all tracks. `free` is our distance over time were we alone; `waiting` how long we have stood yielding, s; `mouth` how far
-    ahead the next junction begins, m; `inside` whether we are in one."""
+    ahead the next junction begins, m; `inside` whether we are in one; `green`, where we come by a green light, the direction from which we
+    came, rad."""
     nose = vehicle.length - vehicle.rear_overhang
     half_width = 0.5 * vehicle.width + config.side_margin
     n = len(times)
@@ -252,6 +259,8 @@ def assess(
             zone_in, zone_out = o.rear[o.there].min(), o.front[o.there].max()
             leaves = np.inf if last == n - 1 else times[last]
             if zone_out < nose or times[first] > config.crossing_horizon:
+                continue
+            if green is not None and stops_for_red(track, green, float(times[first]), config):
                 continue
             gone = float(np.interp(zone_out + vehicle.rear_overhang, free, times, right=np.inf))
             come = float(np.interp(zone_in - nose, free, times, right=np.inf))
@@ -296,12 +305,23 @@ def cut_off(track: Track, bearing: float) -> bool:
 
 
 def stays_beside(track: Track, nose: float, config: ConflictConfig) -> bool:
-    """Whether it is a vehicle abreast of us or behind, cut off by the picture's side, and slow or along our way: wherever its track has
-    drifted to, under our own body even, it hasn't touched us, so it stands or drives beside our lane."""
+    """Whether it is a vehicle abreast of us or behind, cut off by the picture's side, and slow, along our way or no longer seen: wherever
+    its track has drifted to, under our own body even, it hasn't touched us, so it stands or drives beside our lane."""
     lengthwise = 0.5 * (track.length * abs(cos(track.yaw)) + track.width * abs(sin(track.yaw)))
     abreast = track.kind != Kind.PERSON and track.x - lengthwise < nose
-    across = hypot(track.vx, track.vy) > config.crossing_slow and abs(sin(track.yaw)) > sin(config.parallel_angle)
-    return abreast and cut_off(track, config.edge_bearing) and not across
+    sure = max(config.crossing_slow, config.crossing_sure * track.velocity_std)
+    across = hypot(track.vx, track.vy) > sure and abs(sin(track.yaw)) > sin(config.parallel_angle)
+    lost = track.unseen > config.sure_unseen and config.edge_bearing < inf  # last measured where the picture cuts: parked cars, mostly
+    return abreast and (lost or (cut_off(track, config.edge_bearing) and not across))
+
+
+def stops_for_red(track: Track, green: float, comes: float, config: ConflictConfig) -> bool:
+    """Whether a vehicle that comes from the side, by the direction `green` (rad) of our road before the junction, can still stop for the
+    red light that it has while ours is green; it is in our way in `comes` s. Who is in the junction already can't; who comes towards us
+    has green, too."""
+    speed = hypot(track.vx, track.vy)
+    across = track.kind != Kind.PERSON and abs(sin(wrap(track.yaw - green))) > sin(config.parallel_angle)
+    return across and speed**2 < 2 * config.red_braking * (speed * comes - config.red_line)
 
 
 def left_turn(path: Path, track: Track, times: Float[Array, " n"], half_width: float, config: ConflictConfig) -> float:

@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Float
 
 from nanopilot import dynamics
-from nanopilot.messages import Behaviour, Kind, Plan, Signal, Turn, VehicleModel, World
+from nanopilot.geometry import wrap
+from nanopilot.messages import Behaviour, Kind, Light, Plan, Signal, Turn, VehicleModel, World
 from nanopilot.planning import behaviour, conflicts, lateral, longitudinal, rules
 
 Array = np.ndarray
@@ -37,6 +38,7 @@ class Config:
     arrived_distance: float = 2.0  # m to the goal: what navigation can tell, guess
     goal_notice: float = 20.0  # m before braking for the goal must begin: from here it is part of the plan, guess
     standing_speed: float = 0.3  # m/s
+    green_unseen: float = 5.0  # s for which a green light that has left the picture is believed, guess: amber and all red last about that
     held_back: float = 1.0  # m/s below what we would drive alone: then others are named as the reason, guess
     max_acceleration_gap: float = 1.0  # m/s² between the last plan and the measured acceleration, else start from the latter
     max_lateral_gap: float = 0.7  # m/s² likewise across
@@ -54,6 +56,7 @@ class State:
     yields: tuple[int, ...] = ()
     waiting: float = 0.0  # s we have stood yielding
     entered: float = np.inf  # m driven since our nose was in the last junction's mouth
+    green: float | None = None  # rad, the direction of the road on which we came to a green light, until we are through
     rules: rules.RulesState = field(default_factory=rules.RulesState)
 
 
@@ -75,6 +78,7 @@ def step(state: State, world: World, vehicle: VehicleModel, config: Config = Con
     past = vehicle.length - vehicle.rear_overhang - mouth
     entered = past if past > -config.conflicts.mouth_gap else state.entered + world.speed * dt
     inside = config.conflicts.mouth_passed < entered < config.junction_length
+    green = _green(state.green, world, inside, dt, config)
     path = behaviour.blended(line, world.speed, config.behaviour)
     times = config.step * np.arange(config.speed_steps + 1)
     ruled, rule = rules.step(state.rules, world, dt, vehicle, config.rules)
@@ -89,7 +93,7 @@ def step(state: State, world: World, vehicle: VehicleModel, config: Config = Con
     free = longitudinal.roll_out(path, table, times, world.speed, None, config.longitudinal)
     verdict = conflicts.assess(
         path, world.tracks, times, free.s, vehicle, state.waiting, state.yields, config.longitudinal, config.conflicts,
-        mouth, inside,
+        mouth, inside, green,
     )  # fmt: skip
     queues = all(track.kind != Kind.PERSON for track in world.tracks if track.id == verdict.lead_id)  # a person, or a post, is none
     room = float(verdict.bounds.gap[-1]) if queues else np.inf
@@ -110,7 +114,15 @@ def step(state: State, world: World, vehicle: VehicleModel, config: Config = Con
         signal=_signal(line, world, config), set_speed=wanted,
     )  # fmt: skip
     waits = name == Behaviour.YIELD and world.speed < config.standing_speed
-    return State(line, plan, verdict.yields, state.waiting + dt if waits else 0.0, entered, ruled), plan
+    return State(line, plan, verdict.yields, state.waiting + dt if waits else 0.0, entered, green, ruled), plan
+
+
+def _green(last: float | None, world: World, inside: bool, dt: float, config: Config) -> float | None:
+    """The direction (rad) of the road on which we came to a light that is green, or was when we drove in; else None."""
+    if inside:
+        return None if last is None else wrap(last - world.yaw_rate * dt)
+    green = any(s.kind == "light" and s.state == Light.GREEN and s.unseen < config.green_unseen for s in world.signals)
+    return 0.0 if green else None
 
 
 def _start(last: Plan | None, world: World, config: Config) -> tuple[float, float]:

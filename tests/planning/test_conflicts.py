@@ -225,3 +225,61 @@ def test_where_a_car_cut_off_by_the_pictures_side_is_told_to_be_is_no_emergency(
 
     assert not free(judge(beside)) and np.isinf(bounds(6.0).object).all()
     assert np.isfinite(bounds(11.0).object).any()  # its rear is in the picture
+
+
+def at_green(*tracks, green=0.0):
+    return assess(STRAIGHT, tracks, TIMES, 5.0 * TIMES, CAR, 0.0, (), GAPS, CONFIG, green=green)
+
+
+@pytest.mark.parametrize("course", [np.pi / 2, -np.pi / 2])
+def test_at_green_who_comes_across_and_can_still_stop_has_red_and_is_not_yielded_to(course):
+    comes = track(16.0, -25.0 * np.sign(course), course, 9.0)
+    assert judge(comes, speed=5.0).yields and free(at_green(comes))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        track(9.0, -16.0, np.pi / 2, 13.0),  # too fast to stop
+        track(16.0, -6.0, np.pi / 2, 3.0),  # beyond his line already
+        track(16.0, -4.0, np.pi / 2, 1.5, kind=Kind.PERSON),
+    ],
+)
+def test_at_green_who_cannot_stop_or_is_in_the_junction_or_walks_is_yielded_to(other):
+    assert at_green(other).yields
+
+
+def test_at_green_who_came_towards_us_has_green_too_and_is_yielded_to_when_we_have_turned_left():
+    oncoming = track(16.0, 25.0, -np.pi / 2, 9.0)  # we have turned by a quarter
+    assert at_green(oncoming, green=-np.pi / 2).yields
+
+
+TOWN = replace(CONFIG, edge_bearing=0.6)
+
+
+def in_town(other, speed=4.0):
+    return assess(STRAIGHT, (other,), TIMES, speed * TIMES, CAR, 0.0, (), GAPS, TOWN)
+
+
+def test_in_a_town_a_parked_car_that_left_the_picture_does_not_drive_into_us_unseen():
+    drifting = track(2.6, -1.1, 0.9, 2.3)  # tuning town spider 3001: parked at -3.1 m, 0.4 s unseen
+    assert in_town(drifting).yields and free(in_town(replace(drifting, unseen=0.4)))
+
+
+def test_in_a_town_who_seems_to_cross_abreast_of_us_must_be_surely_moving():
+    crossing = track(3.6, 5.5, -1.2, 3.2)  # the same town: a bus that stands in the oncoming queue, told as two bodies
+    assert in_town(crossing).yields and free(in_town(replace(crossing, velocity_std=1.5)))
+
+
+def test_in_a_town_who_stands_askew_at_the_pictures_side_is_in_our_lane_only_with_his_middle():
+    """Before a right turn: the queue in the road we turn into stands left of our lane, and is told askew (tuning town grid 3003)."""
+    bend = np.clip((PATH_ARC - 5.0) / 8.0, 0.0, np.pi / 2)
+    steps = np.diff(PATH_ARC, prepend=0.0)[:, None] * np.stack([np.cos(bend), -np.sin(bend)], -1)
+    turning, askew = smooth(np.cumsum(steps, 0)), track(0.0, -12.4, -2.4, 0.0, length=5.0)
+    lane = turning.xy[np.argmin(np.abs(turning.xy[:, 1] + 12.4)), 0]
+
+    def leads(aside, config):
+        other = replace(askew, x=float(lane + aside))
+        return assess(turning, (other,), TIMES, 4.0 * TIMES, CAR, 0.0, (), GAPS, config).lead_id == 1
+
+    assert leads(2.2, CONFIG) and not leads(2.2, TOWN) and leads(0.5, TOWN)

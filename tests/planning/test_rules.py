@@ -167,3 +167,12 @@ def test_a_person_standing_behind_the_junction_is_no_queue(kind, waits):
     seen = replace(world(4.0, light(Light.GREEN, 8.0)), path=path, tracks=(stands,))
     state, plan = planner.step(planner.initial(), seen, CAR)
     assert state.rules.waits == waits and ("junction blocked" in plan.reason or "follow" in plan.reason)
+
+
+def test_a_green_light_holds_through_the_junction_as_the_direction_we_came_from_and_not_before_it_once_it_is_amber():
+    config, green, amber = planner.Config(), world(5.0, light(Light.GREEN, 3.0)), world(5.0, light(Light.YELLOW, 3.0))
+    assert planner._green(None, green, False, 0.1, config) == 0.0
+    assert planner._green(0.0, amber, False, 0.1, config) is None
+    assert planner._green(0.0, replace(world(5.0), yaw_rate=0.5), True, 0.1, config) == pytest.approx(-0.05)
+    assert planner._green(None, green, True, 0.1, config) is None  # the next junction's
+    assert planner._green(None, world(5.0, replace(light(Light.GREEN, 3.0), unseen=6.0)), False, 0.1, config) is None
