@@ -28,6 +28,7 @@ class Config:
     table: str = ""
     walk: walker.Config = field(default_factory=walker.Config)
     carry: walker.Config = field(default_factory=lambda: walker.Config(body=0.42, roomy=0.7))  # what is held sticks out
+    settle: float = 6.0  # s that it stands at first: its feet tell what its gyro is off
     sure: float = 0.02  # weight of looks from which a thing is believed
     closely: float = 1.8  # m from which things are surely seen
     survey: float = 1.2  # m before the table that it is for, where that is looked at first
@@ -99,6 +100,8 @@ def _look(state: State, world: World, room: Room, vehicle: VehicleModel, c: Conf
     box, table = wanted(world.things, c)
     if state.failed >= c.tries:
         return state, _still(world, "grasped nothing, gave up")
+    if world.t < c.settle:
+        return replace(state, since=world.t), _still(world, "stands, to know its gyro")
     if box is not None and table is not None and world.t - state.since > 1.0:
         return _next(state, "go" if state.visited else "visit"), _still(world, f"found the {box.colour} box and the {table.colour} table")
     missing = "box" if box is None else "table"

@@ -27,6 +27,7 @@ from nanopilot.messages import RoomClass
 from nanopilot.perception.rooms import HEIGHT, STRIDE, VERSION, WIDTH
 from nanopilot.sim import humanoid, rooms
 from nanopilot.train.network import PIXEL_MEAN, PIXEL_STD, Residual, conv, normalise
+from nanopilot.train.unfold import unfold
 
 Array = np.ndarray
 
@@ -52,7 +53,7 @@ class TrainConfig:
     rate: float = 3e-3
     seed: int = 0
     bfloat16: bool = False
-    begin: Path | None = None  # a checkpoint whose weights to begin with
+    begin: Path | None = None  # a checkpoint or a rooms.onnx whose weights to begin with
     draw_only: bool = False
     every: int = 200  # steps between checkpoints
 
@@ -249,7 +250,11 @@ def train(config: TrainConfig) -> None:
     parts = ((network, "network"), (optimiser, "optimiser"))
     kept, done, start = config.out / f"checkpoint-{LOOK}.pt", 0, perf_counter()
     if config.begin is not None and not kept.exists():
-        network.load_state_dict(torch.load(config.begin, weights_only=True)["network"])
+        if config.begin.suffix == ".onnx":
+            unfold(config.begin, network, normalise(torch.from_numpy(images[:: max(1, len(images) // 64)])))
+            network.train()
+        else:
+            network.load_state_dict(torch.load(config.begin, weights_only=True)["network"])
     if kept.exists():
         state = torch.load(kept, weights_only=True)
         for part, name in parts:

@@ -49,6 +49,11 @@ def test_who_is_out_of_sight_walks_on_for_a_second_and_then_stands():
     assert not told(walking(30), until=5.8 + CONFIG.forget + 0.2).tracks
 
 
+def test_who_never_moved_may_be_a_thing():
+    still = told([(0.2 * k, [person(2.0 + 0.1 * (-1) ** k, 0.0)], []) for k in range(20)]).tracks[0]
+    assert still.probability == CONFIG.doubt and told(walking(20)).tracks[0].probability == 1.0
+
+
 def test_where_free_floor_is_seen_nobody_stands():
     looks = [(0.2 * k, [person(2.0, 0.0)], []) for k in range(5)]
     assert not told([*looks, (1.2, [], [])], free=4.0).tracks
