@@ -22,12 +22,15 @@ from nanopilot.planning import walker
 Array = np.ndarray
 
 
+CALM = tuple(np.linspace(-0.5, 0.5, 11))  # rad/s of turning with a box in its hands: at 0.8 it slips
+
+
 @dataclass(frozen=True)
 class Config:
     box: str = ""  # its colour; "": any
     table: str = ""
     walk: walker.Config = field(default_factory=walker.Config)
-    carry: walker.Config = field(default_factory=lambda: walker.Config(body=0.42, roomy=0.7))  # what is held sticks out
+    carry: walker.Config = field(default_factory=lambda: walker.Config(body=0.42, roomy=0.7, turns=CALM))  # what is held sticks out
     settle: float = 6.0  # s that it stands at first: its feet tell what its gyro is off
     sure: float = 0.02  # weight of looks from which a thing is believed
     closely: float = 1.8  # m from which things are surely seen

@@ -57,6 +57,8 @@ class Config:
     look_around: float = 0.6  # rad/s
     given_up: float = 11.0  # s of that, once around, after which it searches elsewhere
     sure: float = 0.7  # probability above which somebody is followed: who has been seen to move
+    watched: float = 8.0  # s that somebody else of that probability is followed, too: perhaps he waits for us to give way
+    apart: float = 1.2  # m from the followed within which it steps back
     search: float = 2.5  # m that it comes near to all free floor while it searches for somebody
     steep: float = 0.3  # rad off the way from which it turns to it where it would else stand
     looked: float = 0.9  # m within which an edge of what is known has been looked at
@@ -98,9 +100,12 @@ def step(state: State, world: World, vehicle: VehicleModel, config: Config) -> t
         side = np.copysign(config.look_around, state.turn)
         return replace(state, turn=side), _plan(world, np.array([0.0, 0.0, side]), reason, Behaviour.KEEP_LANE, config)
     speed, turn, why = _choose(state, world, room, clearance, config)
-    away = _gives_way(world, room, clearance, config) if speed == 0.0 else None
+    follows = config.task == "follow"
+    near = config.apart if follows else config.elbow_room
+    away = _gives_way(world, room, clearance, replace(config, elbow_room=near)) if speed == 0.0 else None
     if away is not None:
-        return replace(state, turn=0.0), _plan(world, np.array([*away, 0.0]), "gives way", Behaviour.KEEP_LANE, config)
+        turn = turn if follows else 0.0
+        return replace(state, turn=turn), _plan(world, np.array([*away, turn]), "gives way", Behaviour.KEEP_LANE, config)
     behaviour = Behaviour.STOP if speed == 0.0 and turn == 0.0 else Behaviour.KEEP_LANE
     return replace(state, turn=turn), _plan(world, np.array([speed, 0.0, turn]), why or reason, behaviour, config)
 
@@ -138,8 +143,9 @@ def _edges(state: State, world: World, room: Room, clearance: Array, config: Con
 
 
 def _follow(state: State, world: World, room: Room, clearance: Array, config: Config) -> tuple[State, Array, str, bool]:
-    track = next((t for t in world.tracks if t.id == state.followed), None)
     sure = [t for t in world.tracks if t.probability > config.sure]
+    sure = sure or [t for t in world.tracks if t.probability == config.sure and t.age < config.watched]
+    track = next((t for t in sure if t.id == state.followed), None)
     if track is None and sure:  # the nearest to where the last one was, or to straight ahead
         where = np.array([1.5, 0.0]) if state.last_seen is None else child_from_parent(np.array(state.last_seen), room.x, room.y, room.yaw)
         track = min(sure, key=lambda t: np.hypot(t.x - where[0], t.y - where[1]))
@@ -153,9 +159,10 @@ def _follow(state: State, world: World, room: Room, clearance: Array, config: Co
         state, edge = _edges(state, world, room, clearance, replace(config, closely=config.search))
         return state if len(edge) else replace(state, looked=None), edge, "nobody to follow yet", len(edge) == 0  # or from anew
     at = parent_from_child(np.array([track.x, track.y]), room.x, room.y, room.yaw)
-    state = replace(state, followed=track.id, last_seen=(float(at[0]), float(at[1])), lost=world.t)
+    seen = (float(at[0]), float(at[1])) if track.probability > config.sure else state.last_seen
+    state = replace(state, followed=track.id, last_seen=seen, lost=world.t)
     distance = float(np.hypot(track.x, track.y))
-    close = distance < config.distance + config.slack and abs(np.arctan2(track.y, track.x)) < 0.3
+    close = config.apart < distance < config.distance + config.slack and abs(np.arctan2(track.y, track.x)) < 0.3
     return state, cells(at[None], room), f"{distance:.1f} m behind", close
 
 

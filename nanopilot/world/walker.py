@@ -240,13 +240,14 @@ def _remembered(
         if away > gate:
             out.append(Known(one.kind, at, front, one.z, one.width, weight, t, ((one.colour, weight),)))
             continue
+        if holds and one.kind == "table":  # what is held hides its foot
+            continue
         old = out[i]
-        hidden = holds and one.kind == "table"
         aside = one.kind == "table" and abs(wrap(yaw - float(np.arctan2(old.front[1], old.front[0])))) > config.other_face
-        if aside and not hidden and one.width > config.longer * old.width:  # its front at last: a table's front is its longest side
+        if aside and one.width > config.longer * old.width:  # its front at last: a table's front is its longest side
             out[i] = Known(one.kind, at, front, one.z, one.width, weight, t, ((one.colour, weight),))
             continue
-        trust = config.doubtful if aside or hidden or one.width < config.whole * old.width else 1.0  # another side of it, or a part
+        trust = config.doubtful if aside or one.width < config.whole * old.width else 1.0  # another side of it, or a part
         weight, fade = trust * weight, config.fade**trust
         votes = dict(old.colours)
         votes[one.colour] = votes.get(one.colour, 0.0) + weight

@@ -128,8 +128,18 @@ def test_who_was_lost_is_looked_for_where_it_was():
     assert far.speed[0] > 0.0
 
 
-def test_who_never_moved_is_not_followed():
-    assert plan(world(tracks=[replace(person(1.6, 0.0), probability=0.7)]), walker.Config(task="follow")).reason.startswith("nobody")
+def test_who_never_moved_is_followed_for_some_seconds_only():
+    config, still = walker.Config(task="follow"), replace(person(3.0, 0.0), probability=0.7)
+    assert plan(world(tracks=[replace(still, age=2.0)]), config).reason.endswith("behind")
+    assert plan(world(tracks=[replace(still, age=9.0)]), config).reason.startswith("nobody")
+    moved = replace(person(3.0, 2.0), id=1)
+    assert plan(world(tracks=[replace(still, age=2.0), moved]), config).reason == "3.6 m behind"
+
+
+def test_a_step_back_is_made_from_the_followed_who_is_near():
+    it = plan(world(tracks=[person(0.9, 0.0)]), walker.Config(task="follow"))
+    assert it.xy[-1, 0] < -0.2
+    assert plan(world(tracks=[person(1.5, 0.0)]), walker.Config(task="follow")).xy[-1, 0] == 0.0
 
 
 def test_who_stays_lost_is_searched_for_elsewhere():
