@@ -23,8 +23,9 @@ from nanopilot.sim.truth import RobotTruth
 
 FALLEN_HEIGHT, FALLEN_TILT = 0.45, 1.0  # m of the pelvis, rad
 STANDS = 0.01  # m/s and rad/s of a command below which it stands
-TRIM_TIME, TRIM = 1.2, 0.15  # s in which what the gait does wrong is made good, and m/s at most: it creeps forward by 0.1, aside by 0.03
-GRIP = 0.075  # m that each palm's target may lie inside of where the palm is: about 25 N at the arms' stiffness (guess)
+TRIM_TIME, TRIM = 3.0, 0.15  # s in which what the gait does wrong is made good, and m/s at most: it creeps forward by 0.1
+LAG = 0.7  # s after which the velocity that the feet tell is the one commanded: a step, and their average
+GRIP = 0.1  # m that each palm's target may lie inside of where the palm is: about 33 N at the arms' stiffness (guess; at 25 N heavy ones slipped)
 FOCAL = humanoid.CAMERA_HEIGHT / 2 / np.tan(np.deg2rad(humanoid.CAMERA_FOV_DEG) / 2)  # px
 HEAD = CameraModel(
     humanoid.CAMERA, humanoid.CAMERA_WIDTH, humanoid.CAMERA_HEIGHT, FOCAL, FOCAL, (humanoid.CAMERA_WIDTH - 1) / 2,
@@ -78,7 +79,8 @@ class Humanoid:
         wanted = [b.name for b in self.room.boxes if b.called == (config.box or self.room.boxes[0].called)]
         self._wanted = set(wanted[:1])  # the box that it is asked to take
         self._rng = np.random.default_rng([config.room.seed, 3])
-        self.t, self._count, self._walk, self._trim, self._stopped = 0.0, 0, np.zeros(3), np.zeros(3), ""
+        self.t, self._count, self._walk, self._stopped = 0.0, 0, np.zeros(3), ""
+        self._trim = self._awaited = 0.0  # m/s
         self._move_people(0.0)
         mujoco.mj_forward(self.built.model, self.data)
         for _ in range(50):  # a second of standing, as after switching on
@@ -163,12 +165,14 @@ class Humanoid:
                     self.touched.add(name)
 
     def _asked(self) -> Array:
-        """The velocity to ask the gait for, so that the feet do the one commanded; zero to stand."""
+        """The velocity to ask the gait for, so that the feet go ahead as commanded; zero to stand. To the side it sways, and is left alone."""
         if np.abs(self._walk).max() < STANDS:
+            self._awaited = 0.0
             return np.zeros(3)
-        missing = self._walk[:2] - self.senses.over_ground()
-        self._trim[:2] = np.clip(self._trim[:2] + humanoid.GAIT_PERIOD / TRIM_TIME * missing, -TRIM, TRIM)
-        return self._walk + self._trim
+        self._awaited += humanoid.GAIT_PERIOD / LAG * (self._walk[0] - self._awaited)
+        missing = self._awaited - self.senses.over_ground()[0]
+        self._trim = float(np.clip(self._trim + humanoid.GAIT_PERIOD / TRIM_TIME * missing, -TRIM, TRIM))
+        return self._walk + (self._trim, 0.0, 0.0)
 
     def _targets(self, q: Array, dq: Array, gyro: Array, down: Array) -> Array:
         """Joint targets: the gait's, and the arms' where hands reach."""

@@ -69,7 +69,7 @@ class Config:
     before_us: float = 0.22  # m of palms from the pelvis: arms that hang are behind it
     doubtful: float = 0.15  # of the weight of a look at a part, or at another side than the front
     shrink: float = 0.99  # of the known width, each look: one that was too long is forgotten
-    fade: float = 0.95  # of the weight of earlier looks, each look
+    fade: tuple[float, float] = (0.8, 0.95)  # of the weight of earlier looks at a box, a table, each look
 
 
 @dataclass(frozen=True)
@@ -247,8 +247,10 @@ def _remembered(
         if aside and one.width > config.longer * old.width:  # its front at last: a table's front is its longest side
             out[i] = Known(one.kind, at, front, one.z, one.width, weight, t, ((one.colour, weight),))
             continue
+        if aside and one.width < config.whole * old.width:  # a side of it, which is shorter
+            continue
         trust = config.doubtful if aside or one.width < config.whole * old.width else 1.0  # another side of it, or a part
-        weight, fade = trust * weight, config.fade**trust
+        weight, fade = trust * weight, config.fade[one.kind == "table"] ** trust
         votes = dict(old.colours)
         votes[one.colour] = votes.get(one.colour, 0.0) + weight
         kept = fade * old.weight
