@@ -40,11 +40,10 @@ class Config:
     stuck: float = 1.0  # m from there within which it is enough, too, where no arc is better than standing
     aligned: float = 0.75  # m to it at which it is turned to and stepped aside
     looking: float = 0.15  # m before it stands there that it looks where the box is
-    arm: float = 0.48  # m to it at which it stops to reach for it: it comes to stand 5 cm nearer, knees 0.1 m from the table's foot
-    put: float = 0.45  # m to where it is put at which it stops: what is held keeps it from coming nearer
+    arm: float = 0.43  # m to it, and to where it is put, at which it stops: as far as arms reach, so that it is held in its middle
     half_depth: float = 0.10  # m of a box: parcels of 17 to 23 cm
     overhang: float = 0.10  # m that tables' tops stand out over their feet
-    inside: float = 0.15  # m from a top's edge to where the box's middle is put
+    inside: float = 0.14  # m from a top's edge to where the box's middle is put
     grip: float = 0.84  # m above the floor: 10 cm above a table
     over: float = 0.12  # m higher, where nothing is touched
     ready: float = 0.27  # m before the pelvis
@@ -186,12 +185,11 @@ def _align(state: State, world: World, room: Room, vehicle: VehicleModel, c: Con
 
 def _near(state: State, world: World, room: Room, vehicle: VehicleModel, c: Config, dt: float) -> tuple[State, Plan]:
     """Up to the table, slowly; the last steps without looking: the foot of the box leaves the picture, and hands hide it."""
-    stop = c.put if state.carrying else c.arm
-    off, _ = _loops(state.spot, stop, room, c)
+    off, _ = _loops(state.spot, c.arm, room, c)
     spot = (_spot(state, world, room, c) if off[0] > c.looking else None) or state.spot
     state = replace(state, spot=spot)
     state = _hands(state, world, state.palms, c, dt)
-    off, velocity = _loops(spot, stop, room, c)
+    off, velocity = _loops(spot, c.arm, room, c)
     good = abs(off[0]) < 0.03 and abs(off[1]) < 0.04 and abs(off[2]) < 0.12
     state = replace(state, steady=state.steady + 1 if good else 0)
     late = world.t - state.since > c.patience
