@@ -25,7 +25,7 @@ FALLEN_HEIGHT, FALLEN_TILT = 0.45, 1.0  # m of the pelvis, rad
 STANDS = 0.01  # m/s and rad/s of a command below which it stands
 TRIM_TIME, TRIM = 3.0, 0.15  # s in which what the gait does wrong is made good, and m/s at most: it creeps forward by 0.1
 LAG = 0.7  # s after which the velocity that the feet tell is the one commanded: a step, and their average
-GRIP = 0.1  # m that each palm's target may lie inside of where the palm is: about 33 N at the arms' stiffness (guess; at 25 N heavy ones slipped)
+GRIP = 0.1  # m that each palm's target may lie inside of where the palm is: about 33 N at the arms' stiffness (guess)
 FOCAL = humanoid.CAMERA_HEIGHT / 2 / np.tan(np.deg2rad(humanoid.CAMERA_FOV_DEG) / 2)  # px
 HEAD = CameraModel(
     humanoid.CAMERA, humanoid.CAMERA_WIDTH, humanoid.CAMERA_HEIGHT, FOCAL, FOCAL, (humanoid.CAMERA_WIDTH - 1) / 2,
@@ -165,7 +165,7 @@ class Humanoid:
                     self.touched.add(name)
 
     def _asked(self) -> Array:
-        """The velocity to ask the gait for, so that the feet go ahead as commanded; zero to stand. To the side it sways, and is left alone."""
+        """The velocity to ask the gait for, so that the feet go ahead as commanded; zero to stand. Swaying is left alone."""
         if np.abs(self._walk).max() < STANDS:
             self._awaited = 0.0
             return np.zeros(3)

@@ -1,6 +1,6 @@
 """From an exported network back to one that can be trained on: the committed file is the only one that travels.
 
-In: perception.onnx as training or quantising wrote it, or rooms.onnx. Out: a network that computes the same, but for the rounding of 8 bits.
+In: perception.onnx or rooms.onnx, as training or quantising wrote it. Out: a network that computes the same, but for 8 bits' rounding.
 Export has put batch normalisation into the convolutions. Here it is taken out again: each layer's statistics are measured on some
 pictures, and scale and shift set so that they undo them (Ioffe & Szegedy 2015, the other way round).
 ImageNet's trunk is not read: it stayed as it was.

@@ -76,7 +76,11 @@ def test_whose_feet_are_hidden_is_nowhere_for_sure():
 
 
 def test_two_side_by_side_are_two():
-    pair = figures((RoomClass.PERSON, 2.0, 0.45, 0.25, 0.0, 1.7), (RoomClass.PERSON, 2.0, -0.45, 0.25, 0.0, 1.7), (RoomClass.PERSON, 2.0, 0, 0.3, 1.0, 1.1))
+    pair = figures(
+        (RoomClass.PERSON, 2.0, 0.45, 0.25, 0.0, 1.7),
+        (RoomClass.PERSON, 2.0, -0.45, 0.25, 0.0, 1.7),
+        (RoomClass.PERSON, 2.0, 0, 0.3, 1.0, 1.1),
+    )
     found = sorted(rooms.people(pair, CAMERA), key=lambda one: one.position[1])
     assert [one.position[1] for one in found] == pytest.approx([-0.45, 0.45], abs=0.15)
 
