@@ -4,7 +4,7 @@ In: the occupancy grid, people's tracks, the goal. Out: two seconds of walking, 
 more where it is tight or unknown) is spread from the goal over the grid; then arcs of constant speed and turn are tried, and the one
 that ends lowest without coming near things or people is taken: global dynamic window (Fox et al. 1997; Brock and Khatib 1999).
 A task only chooses the goal: `walk` goes where navigation says, `explore` to the nearest edge of what is known, `follow` to a place
-behind the person it saw first. People are predicted at constant velocity. It knows nothing of stairs or doors.
+behind the first person that it saw move. People are predicted at constant velocity. It knows nothing of stairs or doors.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ def test_who_is_near_is_kept_longer_after_one_look():
     assert told([(0.0, [person(0.8, 0.5)], [])], until=1.5).tracks and not told([(0.0, [person(2.5, 0.5)], [])], until=1.5).tracks
 
 
-def test_what_is_held_hides_a_table_so_looks_hardly_move_it():
+def test_what_is_held_hides_a_table_so_looks_do_not_move_it():
     look = [(0.0, [], [table(2.0, 0.0, np.pi, 0.7)]), *((0.2 * k, [], [table(2.0, 0.3, 2.4, 1.2)]) for k in range(1, 4))]
     free_hands, holding = told(look).things[0], told(look, reach=Reach((0.34, 0.12, 0.9), (0.34, -0.12, 0.9))).things[0]
     assert abs(holding.y) < 0.1 < free_hands.y
