@@ -1,5 +1,7 @@
 """What a humanoid's world keeps of people and tables, told by percepts made by hand, in a robot that stands at the origin."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -64,6 +66,12 @@ def test_a_tables_side_hardly_turns_its_front():
     front, side = table(2.0, 0.0, np.pi, 0.7), table(2.2, 0.4, np.pi / 2, 0.3)
     seen = told([(0.0, [], [front]), (0.2, [], [side]), (0.4, [], [side])]).things[0]
     assert np.hypot(seen.x - 2.0, seen.y) < 0.15 and abs(seen.yaw) > np.pi - 0.35
+
+
+def test_a_shorter_side_seen_from_near_neither_turns_nor_moves_its_front():
+    front, side = table(2.0, 0.0, np.pi, 0.7), replace(table(2.2, 0.4, np.pi / 2, 0.3), weight=40.0)
+    seen = told([(0.0, [], [front]), *((0.2 * k, [], [side]) for k in range(1, 20))]).things[0]
+    assert (seen.x, seen.y) == pytest.approx((2.0, 0.0)) and abs(seen.yaw) == pytest.approx(np.pi)
 
 
 def test_a_longer_side_seen_later_is_the_front():
