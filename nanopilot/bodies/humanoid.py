@@ -2,7 +2,8 @@
 
 In: SafeCommands with a Walk, and a Reach where hands are wanted: then the arms are theirs (`arms`), and the gait is told that they hang
 as it is used to. Palms are let press on what is between them by `GRIP` only. Out: Observations with a picture every second time. The gait
-runs in the body, 50 times a second, on the same noisy sensors, and so does dead reckoning (`senses`). Without a command for the last
+runs in the body, 50 times a second, on the same noisy sensors, and so does dead reckoning (`senses`); what the gait walks too fast or too
+slow is made good by what the feet tell. Without a command for the last
 observation it stands still. A fall ends it. `truth()` is the judge's and never goes into an Observation. One process; the simulator waits
 for the pilot.
 """
@@ -21,7 +22,10 @@ from nanopilot.sim import humanoid, rooms
 from nanopilot.sim.truth import RobotTruth
 
 FALLEN_HEIGHT, FALLEN_TILT = 0.45, 1.0  # m of the pelvis, rad
-GRIP = 0.075  # m that each palm's target may lie inside of where the palm is: about 25 N at the arms' stiffness (guess)
+STANDS = 0.01  # m/s and rad/s of a command below which it stands
+TRIM_TIME, TRIM = 3.0, 0.15  # s in which what the gait does wrong is made good, and m/s at most: it creeps forward by 0.1
+LAG = 0.7  # s after which the velocity that the feet tell is the one commanded: a step, and their average
+GRIP = 0.1  # m that each palm's target may lie inside of where the palm is: about 33 N at the arms' stiffness (guess)
 FOCAL = humanoid.CAMERA_HEIGHT / 2 / np.tan(np.deg2rad(humanoid.CAMERA_FOV_DEG) / 2)  # px
 HEAD = CameraModel(
     humanoid.CAMERA, humanoid.CAMERA_WIDTH, humanoid.CAMERA_HEIGHT, FOCAL, FOCAL, (humanoid.CAMERA_WIDTH - 1) / 2,
@@ -76,6 +80,7 @@ class Humanoid:
         self._wanted = set(wanted[:1])  # the box that it is asked to take
         self._rng = np.random.default_rng([config.room.seed, 3])
         self.t, self._count, self._walk, self._stopped = 0.0, 0, np.zeros(3), ""
+        self._trim = self._awaited = 0.0  # m/s
         self._move_people(0.0)
         mujoco.mj_forward(self.built.model, self.data)
         for _ in range(50):  # a second of standing, as after switching on
@@ -142,7 +147,7 @@ class Humanoid:
     def _tick(self) -> None:
         """One period of the gait."""
         mujoco = humanoid.require()
-        q, dq, gyro, down = self.senses.feel(self.data, standing=not self._walk.any())
+        q, dq, gyro, down = self.senses.feel(self.data, standing=bool(np.abs(self._walk).max() < STANDS))
         self.data.ctrl[self.built.motor] = self._targets(q, dq, gyro, down)
         self._move_people(humanoid.GAIT_PERIOD)
         if self.config.pushes and self._count and int(self.data.time * 50) % 250 == 0:
@@ -159,13 +164,23 @@ class Humanoid:
                         continue  # what hands are for
                     self.touched.add(name)
 
+    def _asked(self) -> Array:
+        """The velocity to ask the gait for, so that the feet go ahead as commanded; zero to stand. Swaying is left alone."""
+        if np.abs(self._walk).max() < STANDS:
+            self._awaited = 0.0
+            return np.zeros(3)
+        self._awaited += humanoid.GAIT_PERIOD / LAG * (self._walk[0] - self._awaited)
+        missing = self._awaited - self.senses.over_ground()[0]
+        self._trim = float(np.clip(self._trim + humanoid.GAIT_PERIOD / TRIM_TIME * missing, -TRIM, TRIM))
+        return self._walk + (self._trim, 0.0, 0.0)
+
     def _targets(self, q: Array, dq: Array, gyro: Array, down: Array) -> Array:
         """Joint targets: the gait's, and the arms' where hands reach."""
         if self._reach is None:
-            return self.gait(self._walk, q, dq, gyro, down)
+            return self.gait(self._asked(), q, dq, gyro, down)
         rest_q, rest_dq = q.copy(), dq.copy()
         rest_q[humanoid.ARMS], rest_dq[humanoid.ARMS] = humanoid.STAND[humanoid.ARMS], 0.0
-        targets = self.gait(self._walk, rest_q, rest_dq, gyro, down)
+        targets = self.gait(self._asked(), rest_q, rest_dq, gyro, down)
         self.gait.action[humanoid.ARMS] = 0.0
         wanted = np.array([self._reach.left, self._reach.right])
         self._palms = self._palms + (wanted - self._palms) * min(1.0, humanoid.GAIT_PERIOD / self.config.step)

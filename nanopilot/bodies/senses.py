@@ -3,8 +3,8 @@
 In: MuJoCo's state, of which only what a sensor would show is looked at, with noise added. Out: joint angles and rates, gyro,
 the direction of gravity; and a WalkerState: place from the feet (their lowest point stands still, so the pelvis moves against it),
 yaw from the gyro, and where the head camera is. Errors are of the size of a good MEMS unit (guesses with room, e.g. 1 mrad/s of gyro
-bias left after calibration is 3.4 degrees a minute). While it stands its feet seem to turn only by what the gyro is off, and so its bias
-is learnt: a zero-rate update (Foxlin 2005).
+bias left after calibration is 3.4 degrees a minute). While it stands at least one foot keeps its heading: yaw is then that foot's, and what
+the gyro says differently is its bias: a zero-rate update (Foxlin 2005).
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ from nanopilot.sim.humanoid import GAIT_PERIOD, PHYSICS_STEP, SOLE, Built
 Array = np.ndarray
 
 LOWER = 0.004  # m of height over which weight passes from one ball of the soles to the next
-LONGER = 1.078  # times the way that the soles tell: they roll and swing feet brush (calibrated by random walks of 8 to 12 m, seeds 0 to 3)
+LONGER = 1.03  # times the way that the soles tell: they roll and brush (calibrated by 30 kinds of motion, 6 s each, hands down and up)
 SETTLED = 2.0  # s after which a robot told to stand has both feet at rest (they were after 1 s; with arms that move later)
-WATCHED = 1.0  # s over which the feet's heading is averaged, to be compared with the next such mean
-CREEP = 0.002  # rad/s, one std of that comparison: the encoders' noise is 0.6 mrad, feet that settle are the rest
+WATCHED = 1.0  # s over which the feet's heading is averaged
+CREEP = 0.0025  # rad, one std between two such means of one stand (measured in five rooms: biases are 0.5 mrad/s off after 5 s)
+TURNS = 0.005  # rad of both feet from one mean to the next from which none stands still
 SMOOTH = 0.4  # s over which the velocity is averaged, about half a stride
 
 
@@ -45,6 +46,18 @@ class SensesConfig:
         return replace(self, gyro_bias=0.0, gyro_noise=0.0, tilt_noise=0.0)
 
 
+@dataclass
+class Stand:
+    """What the gyro did since the feet came to rest."""
+
+    headings: Array  # rad, of both feet
+    offset: float  # rad/s, of the gyro, and its variance, as they were known then
+    variance: float
+    seconds: float = 0.0
+    counted: float = 0.0  # rad that the gyro's known bias was taken for
+    astray: float = 0.0  # rad that yaw went astray nevertheless
+
+
 class Senses:
     def __init__(self, config: SensesConfig, built: Built, seed: int) -> None:
         mujoco = humanoid.require()
@@ -60,8 +73,8 @@ class Senses:
         self.yaw, self.xy, self.velocity = 0.0, np.zeros(2), np.zeros(2)
         self.height, self.yaw_rate, self.before = humanoid.PELVIS_HEIGHT, 0.0, None
         self.still = 0.0  # s of standing
-        self.headings: list[float] = []  # rad, of the feet now
-        self.heading: float | None = None  # and their mean before
+        self.headings: list[Array] = []  # rad, of both feet now
+        self.stand: Stand | None = None
         self.offset, self.variance = 0.0, config.gyro_bias**2  # of the yaw rate, rad/s: what is known of its bias
         self.roll = self.pitch = self._turned = 0.0  # rad; turned since the last tick
         self.q = humanoid.STAND.copy()
@@ -124,7 +137,7 @@ class Senses:
             pitch=float(-np.arcsin(np.clip(ahead[2], -1, 1))),
             roll=float(np.arctan2(left[2], up[2])),
         )
-        vx, vy = level[:2, :2] @ self.velocity
+        vx, vy = self.over_ground()
         palms = [level @ body.site_xpos[k] + (0.0, 0.0, self.height) for k in self.palms]
         reach = Reach(*(tuple(p.tolist()) for p in palms)) if palms else None
         return WalkerState(
@@ -132,26 +145,40 @@ class Senses:
             seen, self.q.copy(), reach,
         )  # fmt: skip
 
+    def over_ground(self) -> Float[Array, "2"]:
+        """Velocity ahead and to the left, m/s."""
+        c, s = np.cos(self.yaw), np.sin(self.yaw)
+        return np.array([[c, s], [-s, c]]) @ self.velocity
+
     def attitude(self) -> Float[Array, "3 3"]:
         """Turns level axes that look where the pelvis does into the pelvis's axes."""
         cr, sr, cp, sp = np.cos(self.roll), np.sin(self.roll), np.cos(self.pitch), np.sin(self.pitch)
         return np.array([[cp, 0, -sp], [sr * sp, cr, sr * cp], [cr * sp, -sr, cr * cp]])
 
     def _watch_feet(self) -> None:
-        """While it stands, learn the gyro's bias from how the feet seem to turn: a Kalman filter of one number."""
+        """While it stands, lead yaw back to where the feet say, and learn the gyro's bias: a Kalman filter of one number."""
         if self.still < SETTLED:
-            self.headings, self.heading = [], None
+            self.headings, self.stand = [], None
             return
-        ahead = np.mean([self.body.xmat[k].reshape(3, 3)[:2, 0] for k in self.feet], 0)
-        self.headings.append(float(np.arctan2(ahead[1], ahead[0])))
+        ahead = np.array([self.body.xmat[k].reshape(3, 3)[:2, 0] for k in self.feet])
+        self.headings.append(np.arctan2(ahead[:, 1], ahead[:, 0]))
         if len(self.headings) * GAIT_PERIOD < WATCHED:
             return
-        now = float(np.unwrap(self.headings).mean())
-        if self.heading is not None:
-            gain = self.variance / (self.variance + CREEP**2)
-            self.offset += gain * wrap(now - self.heading) / WATCHED
-            self.variance *= 1.0 - gain
-        self.headings, self.heading = [], now
+        now, self.headings = np.unwrap(self.headings, axis=0).mean(0), []
+        if self.stand is None:
+            self.stand = Stand(now, self.offset, self.variance)
+            return
+        one = self.stand
+        seems = np.array([wrap(float(v)) for v in now - one.headings])
+        astray = float(seems[np.abs(seems).argmin()])  # the other foot creeps: by 1 to 5 mrad/s, under the lighter leg
+        if abs(astray) > TURNS:
+            self.stand = None
+            return
+        one.seconds, one.counted, one.astray = one.seconds + WATCHED, one.counted + WATCHED * self.offset, one.astray + astray
+        self.yaw, one.headings = self.yaw - astray, now - astray
+        gain = one.variance / (one.variance + (CREEP / one.seconds) ** 2)
+        self.offset = one.offset + gain * ((one.counted + one.astray) / one.seconds - one.offset)
+        self.variance = one.variance * (1.0 - gain)
 
     def _reckon(self) -> None:
         """Put the measured joints and attitude on the copy with its pelvis at the origin, and see how what it stands on moved."""
@@ -163,8 +190,10 @@ class Senses:
         mujoco.mj_kinematics(model, body)
         mujoco.mj_camlight(model, body)
         soles = body.geom_xpos[self.soles]
-        lower = np.exp(-(soles[:, 2] - soles[:, 2].min()) / LOWER)
-        step = np.zeros(2) if self.before is None else -LONGER * (lower / lower.sum()) @ (soles - self.before)[:, :2]
+        above = soles[:, 2] - soles[:, 2].min()
+        before, lifted = (soles, above) if self.before is None else (self.before, self.before[:, 2] - self.before[:, 2].min())
+        down = np.exp(-np.maximum(above, lifted) / LOWER)  # who was in the air at either end of the step tells nothing
+        step = -LONGER * (down / down.sum()) @ (soles - before)[:, :2]
         self.xy = self.xy + step
         self.velocity = self.velocity + (GAIT_PERIOD / SMOOTH) * (step / GAIT_PERIOD - self.velocity)
         self.height, self.before = float(SOLE - soles[:, 2].min()), soles.copy()

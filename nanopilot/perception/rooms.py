@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
 from nanopilot.engine import Engine
-from nanopilot.geometry import image_from_vehicle
+from nanopilot.geometry import camera_from_vehicle, image_from_vehicle
 from nanopilot.messages import CameraModel, Detection, Frame, Kind, Percept, RoomClass, WalkerState
 from nanopilot.perception.things import held, things
 
@@ -29,9 +29,11 @@ RANGES = np.arange(0.35, 5.01, 0.05)  # m from below the camera
 FAR = float(RANGES[-1])  # free that far: nothing was met
 FLOOR = 0.5  # probability from which a cell counts as floor
 PATIENCE = 2  # samples in a row that aren't floor before something stands there
-PERSON_SHARE = 0.6  # probability of person that makes a bearing one of a person's
+PERSON_SHARE = 0.5  # probability of person that makes a cell one of a person's
 PERSON_WIDTH = 0.5  # m
-FEWEST = 3  # bearings in a row that make a person: 0.06 rad, two legs at 4 m; fewer are edges of something
+CHEST = 1.2  # m above the floor that a person's cells reach, or to the picture's upper rim
+FEWEST = 2  # columns of cells that make a person: at 6 m one is 0.4 m wide, two columns and a half
+FURTHEST = 7.0  # m that a foot may be away
 UNKNOWN = 0.0  # free distance of a bearing that the picture doesn't show
 
 
@@ -67,14 +69,14 @@ def percept(probability: Float32[Array, "7 h w"], image: UInt8[Array, "H W 3"], 
         mine &= (scene == RoomClass.BOX) | (scene == RoomClass.ROBOT)
         own = (np.arange(len(RoomClass.NAMES)) == RoomClass.ROBOT).astype(np.float32)[:, None, None]
         probability, scene = np.where(mine, own, probability), np.where(mine, RoomClass.ROBOT, scene).astype(np.uint8)
-    free, person = free_distance(probability, camera)
+    free = free_distance(probability, camera)
     known = free > UNKNOWN
     return Percept(
         t=t,
         camera=camera.name,
         lanes=(),
         path=None,
-        objects=people(free, person, camera),
+        objects=people(probability, camera),
         scene=scene,
         free_distance=free,
         confidence=float(probability.max(0).mean()),
@@ -83,8 +85,8 @@ def percept(probability: Float32[Array, "7 h w"], image: UInt8[Array, "H W 3"], 
     )
 
 
-def free_distance(probability: Float32[Array, "7 h w"], camera: CameraModel) -> tuple[Float32[Array, " n"], UInt8[Array, " n"]]:
-    """Along each bearing: how far the floor is free (FAR: nothing met; UNKNOWN: not shown), and whether a person ends it."""
+def free_distance(probability: Float32[Array, "7 h w"], camera: CameraModel) -> Float32[Array, " n"]:
+    """Along each bearing: how far the floor is free (FAR: nothing met; UNKNOWN: not shown)."""
     h, w = probability.shape[1:]
     ground = polar(camera)
     pixels, depth = image_from_vehicle(camera, np.concatenate([ground.reshape(-1, 2), np.zeros((ground.size // 2, 1))], 1))
@@ -92,7 +94,7 @@ def free_distance(probability: Float32[Array, "7 h w"], camera: CameraModel) -> 
     u = ((pixels[:, 0] + 0.5) * scale - 0.5).reshape(ground.shape[:2]).astype(np.float32)
     v = ((pixels[:, 1] + 0.5) * scale - 0.5).reshape(ground.shape[:2]).astype(np.float32)
     shown = (depth.reshape(u.shape) > 0.05) & (u > 0) & (u < w - 1) & (v > 0) & (v < h - 1)
-    floor, own, someone = (cv2.remap(probability[k], u, v, cv2.INTER_LINEAR) for k in (RoomClass.FLOOR, RoomClass.ROBOT, RoomClass.PERSON))
+    floor, own = (cv2.remap(probability[k], u, v, cv2.INTER_LINEAR) for k in (RoomClass.FLOOR, RoomClass.ROBOT))
     blocked = shown & (floor + own < FLOOR)
     for k in range(1, PATIENCE):  # a lone sample is noise
         blocked[:, :-k] &= blocked[:, k:] | ~shown[:, k:]
@@ -102,11 +104,7 @@ def free_distance(probability: Float32[Array, "7 h w"], camera: CameraModel) -> 
     open_end = np.where(
         last_shown == len(RANGES) - 1, FAR, UNKNOWN
     )  # a bearing that leaves the picture before anything was met tells nothing
-    free = np.where(blocked.any(1), RANGES[end], open_end)
-    near = np.minimum(end + 2, len(RANGES) - 1)
-    rows = np.arange(len(BEARINGS))
-    person = blocked.any(1) & (np.maximum(someone[rows, end], someone[rows, near]) > PERSON_SHARE)
-    return free.astype(np.float32), person.astype(np.uint8)
+    return np.where(blocked.any(1), RANGES[end], open_end).astype(np.float32)
 
 
 def polar(camera: CameraModel) -> Float[Array, "b r 2"]:
@@ -116,22 +114,42 @@ def polar(camera: CameraModel) -> Float[Array, "b r 2"]:
     return np.array([camera.x, camera.y]) + RANGES[None, :, None] * way[:, None]  # (B, R, 2)
 
 
-def people(free: Float32[Array, " n"], person: UInt8[Array, " n"], camera: CameraModel) -> tuple[Detection, ...]:
-    """Neighbouring bearings that end at a person, as one detection each; a jump in distance parts two people."""
-    out, start = [], None
-    for k in range(len(free) + 1):
-        on = k < len(free) and person[k]
-        if start is not None and (not on or abs(free[k] - free[k - 1]) > PERSON_WIDTH):
-            if k - start >= FEWEST:
-                out.append(_person(float(np.median(free[start:k])), float(BEARINGS[start:k].mean()), k - start, camera))
-            start = None
-        if on and start is None:
-            start = k
+def people(probability: Float32[Array, "7 h w"], camera: CameraModel) -> tuple[Detection, ...]:
+    """Cells in one piece that are a person's and reach down to the floor and up to a chest; side by side they are two people."""
+    mask = cv2.morphologyEx((probability[RoomClass.PERSON] > PERSON_SHARE).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+    count, part = cv2.connectedComponents(mask, connectivity=8)
+    out = []
+    for k in range(1, count):
+        columns = np.flatnonzero((part == k).any(0))
+        top = (part[:, columns] == k).argmax(0)
+        foot = mask.shape[0] - 1 - (part[::-1, columns] == k).argmax(0)
+        ends = np.concatenate([_rays(columns, foot + 0.5, mask.shape, camera), _rays(columns, top - 0.5, mask.shape, camera)], 1)  # (n, 6)
+        down = -ends[:, 2] / np.hypot(ends[:, 0], ends[:, 1])
+        under = probability[:, np.minimum(foot + 1, mask.shape[0] - 1), columns].argmax(0)
+        stands = (down > camera.z / FURTHEST) & np.isin(under, (RoomClass.FLOOR, RoomClass.ROBOT, RoomClass.PERSON))
+        away = np.where(stands, camera.z / np.maximum(down, 1e-6), np.inf)
+        bearing = np.arctan2(ends[:, 1], ends[:, 0])
+        while np.isfinite(away).any():
+            nearest = away.min()
+            mine = np.abs(bearing - bearing[away.argmin()]) * nearest < PERSON_WIDTH
+            legs = mine & (away < nearest + PERSON_WIDTH)
+            tall = camera.z + nearest * (ends[mine, 5] / np.hypot(ends[mine, 3], ends[mine, 4])).max()
+            if mine.sum() >= FEWEST and (tall > CHEST or top[mine].min() == 0):
+                out.append(_person(float(away[legs].mean()), float(bearing[legs].mean()), int(mine.sum()), camera))
+            away[mine] = np.inf
     return tuple(out)
 
 
-def _person(distance: float, bearing: float, count: int, camera: CameraModel) -> Detection:
-    heading, middle = camera.yaw + bearing, distance + PERSON_WIDTH / 4
+def _rays(columns: Array, rows: Array, shape: tuple[int, ...], camera: CameraModel) -> Float[Array, "n 3"]:
+    """Ways that cells look, vehicle frame."""
+    scale = camera.width / shape[1]
+    u, v = (columns + 0.5) * scale - 0.5, (rows + 0.5) * scale - 0.5
+    r, _ = camera_from_vehicle(camera)
+    return np.stack([(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy, np.ones(len(u))], -1) @ r
+
+
+def _person(distance: float, heading: float, count: int, camera: CameraModel) -> Detection:
+    middle = distance + PERSON_WIDTH / 8
     position = np.array([camera.x + middle * np.cos(heading), camera.y + middle * np.sin(heading)], np.float32)
     return Detection(
         kind=Kind.PERSON,

@@ -25,6 +25,8 @@ PALE = 0.2  # mean saturation below which a thing is "pale"
 FEWEST = {"box": 8, "table": 20}  # cells
 FURTHEST = 6.0  # m that a foot may be away
 LINE = {"box": 0.02, "table": 0.05}  # m beside a line that belong to it, at a metre
+GAP = 0.3  # m without foot between two things whose cells are in one piece: one stands behind the other
+LONG = {"box": 0.5, "table": 1.3}  # m: a longer front is two things', or not one
 SHORT = {"box": 0.08, "table": 0.25}  # m: fronts shorter than this have no direction
 WHOLE = 0.7  # of a thing's columns must show their foot: else the look counts little
 HELD_APART = 0.36  # m between palms from which something is held between them
@@ -73,8 +75,11 @@ def _thing(kind: str, foot: Float[Array, "n 2"], cut: bool, name: str, height: f
     points = foot[on]
     middle = points.mean(0)
     way = np.linalg.svd(points - middle)[2][0]
-    along = (points - middle) @ way
+    along = np.sort((points - middle) @ way)
+    along = max(np.split(along, np.flatnonzero(np.diff(along) > GAP) + 1), key=len)
     width = float(along.max() - along.min())
+    if len(along) < 3 or width > LONG[kind]:
+        return None
     middle = middle + way * (along.max() + along.min()) / 2
     normal = np.array([-way[1], way[0]])
     normal = normal if normal @ -middle > 0 else -normal  # it looks towards us

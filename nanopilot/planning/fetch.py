@@ -22,23 +22,28 @@ from nanopilot.planning import walker
 Array = np.ndarray
 
 
+CALM = tuple(np.linspace(-0.5, 0.5, 11))  # rad/s of turning with a box in its hands: at 0.8 it slips
+
+
 @dataclass(frozen=True)
 class Config:
     box: str = ""  # its colour; "": any
     table: str = ""
     walk: walker.Config = field(default_factory=walker.Config)
-    carry: walker.Config = field(default_factory=lambda: walker.Config(body=0.42, roomy=0.7))  # what is held sticks out
+    carry: walker.Config = field(default_factory=lambda: walker.Config(body=0.42, roomy=0.7, turns=CALM))  # what is held sticks out
+    settle: float = 6.0  # s that it stands at first: its feet tell what its gyro is off
     sure: float = 0.02  # weight of looks from which a thing is believed
     closely: float = 1.8  # m from which things are surely seen
     survey: float = 1.2  # m before the table that it is for, where that is looked at first
     visit: float = 30.0  # s at most for that
     before: float = 0.95  # m from the box to the pelvis where `go` ends
+    stuck: float = 1.0  # m from there within which it is enough, too, where no arc is better than standing
     aligned: float = 0.75  # m to it at which it is turned to and stepped aside
     looking: float = 0.15  # m before it stands there that it looks where the box is
-    arm: float = 0.48  # m to it at which it stops to reach for it: it comes to stand 5 cm nearer, knees 0.1 m from the table's foot
+    arm: float = 0.43  # m to it, and to where it is put, at which it stops: as far as arms reach, so that it is held in its middle
     half_depth: float = 0.10  # m of a box: parcels of 17 to 23 cm
     overhang: float = 0.10  # m that tables' tops stand out over their feet
-    inside: float = 0.13  # m from a top's edge to where the box's middle is put
+    inside: float = 0.14  # m from a top's edge to where the box's middle is put
     grip: float = 0.84  # m above the floor: 10 cm above a table
     over: float = 0.12  # m higher, where nothing is touched
     ready: float = 0.27  # m before the pelvis
@@ -49,7 +54,10 @@ class Config:
     nothing: float = 0.18  # m between palms from which nothing is held: parcels are 22 to 28 cm wide
     hand: float = 0.2  # m/s of the palms
     close: float = 0.12  # m/s of a palm when squeezing
+    gently: float = 0.08  # m/s of palms that hold something: at 0.2 it slipped
+    still: float = 1.2  # s that it stands and looks before it reaches: it comes to rest up to 0.1 m aside
     gain: float = 1.2  # 1/s of the last metre's loops
+    aside: float = 0.7  # 1/s of that to the side, where it sways
     creep: float = 0.2  # m/s at most there
     beside: float = 0.42  # m to the side or behind where a thing forbids stepping that way: elbows reach 0.3 m
     patience: float = 20.0  # s of aligning until it tries from anew
@@ -99,6 +107,8 @@ def _look(state: State, world: World, room: Room, vehicle: VehicleModel, c: Conf
     box, table = wanted(world.things, c)
     if state.failed >= c.tries:
         return state, _still(world, "grasped nothing, gave up")
+    if world.t < c.settle:
+        return replace(state, since=world.t), _still(world, "stands, to know its gyro")
     if box is not None and table is not None and world.t - state.since > 1.0:
         return _next(state, "go" if state.visited else "visit"), _still(world, f"found the {box.colour} box and the {table.colour} table")
     missing = "box" if box is None else "table"
@@ -112,12 +122,13 @@ def _look(state: State, world: World, room: Room, vehicle: VehicleModel, c: Conf
 
 def _visit(state: State, world: World, room: Room, vehicle: VehicleModel, c: Config, dt: float) -> tuple[State, Plan]:
     """Squarely before the table that it is for, with hands down: what is carried will hide it later."""
-    spot = _spot(replace(state, carrying=True), world, room, c)
+    spot = _spot(replace(state, carrying=True), world, room, c) or state.spot
     if spot is None or world.t - state.since > c.visit:
         return replace(_next(state, "go"), visited=True), _still(world, "leaves the table")
+    state = replace(state, spot=spot)
     off, velocity = _loops(spot, c.survey, room, c)
     if np.hypot(*off[:2]) > c.aligned:
-        walk, plan = _walked(replace(state, spot=spot), world, room, vehicle, c.walk, c.survey)
+        walk, plan = _walked(state, world, room, vehicle, c.walk, c.survey)
         return replace(state, walk=walk, steady=0), replace(plan, reason="goes to see the table", behaviour=Behaviour.KEEP_LANE)
     if abs(off[2]) > 0.5:
         velocity[:2] = 0.0
@@ -147,8 +158,9 @@ def _go(state: State, world: World, room: Room, vehicle: VehicleModel, c: Config
     walk, plan = _walked(state, world, room, vehicle, c.carry if state.carrying else c.walk, away)
     state = replace(state, walk=walk)
     if state.carrying:
-        state = _hands(state, world, (c.held, 0.0, c.grip, c.tight), c, dt)
-    if plan.behaviour == Behaviour.ARRIVED:
+        state = _hands(state, world, (c.held, 0.0, c.grip + c.over, c.tight), c, dt, c.gently)  # raised while walking, it slips
+    stuck = plan.behaviour == Behaviour.STOP and np.hypot(*_loops(spot, away, room, c)[0][:2]) < c.stuck
+    if plan.behaviour == Behaviour.ARRIVED or stuck:
         return _next(state, "align"), plan
     return state, replace(plan, reason=f"{'carries it' if state.carrying else 'goes to it'}, {plan.reason}", behaviour=Behaviour.KEEP_LANE)
 
@@ -158,7 +170,7 @@ def _align(state: State, world: World, room: Room, vehicle: VehicleModel, c: Con
     spot = _spot(state, world, room, c) or state.spot
     state = replace(state, spot=spot)
     half, x = (c.tight, c.held) if state.carrying else (c.wide, c.ready)
-    state = _hands(state, world, (x, 0.0, c.grip + (c.over if state.carrying else 0.06), half), c, dt)
+    state = _hands(state, world, (x, 0.0, c.grip + (c.over if state.carrying else 0.06), half), c, dt, c.gently if state.carrying else None)
     off, velocity = _loops(spot, c.aligned + (0.1 if state.carrying else 0.0), room, c)
     if abs(off[2]) > 0.5:
         velocity[:2] = 0.0  # turn first
@@ -189,10 +201,12 @@ def _near(state: State, world: World, room: Room, vehicle: VehicleModel, c: Conf
 
 
 def _reach(state: State, world: World, room: Room, vehicle: VehicleModel, c: Config, dt: float) -> tuple[State, Plan]:
-    """Open palms to both sides of the box. From here on it is where it was last seen: hands hide it."""
+    """A last look, then open palms to both sides of the box. From there on it is where it was last seen: hands hide it."""
+    if world.t - state.since < c.still:
+        return replace(state, spot=_spot(state, world, room, c) or state.spot), _still(world, "looks once more")
     x, y = _before_us(state.spot, room)
     state = _hands(state, world, (min(x, c.longest), y, c.grip, c.wide), c, dt)
-    return _after(state, 2.5, "squeeze"), _still(world, "reaches")
+    return _after(state, c.still + 2.5, "squeeze"), _still(world, "reaches")
 
 
 def _squeeze(state: State, world: World, room: Room, vehicle: VehicleModel, c: Config, dt: float) -> tuple[State, Plan]:
@@ -205,14 +219,14 @@ def _squeeze(state: State, world: World, room: Room, vehicle: VehicleModel, c: C
 
 def _lift(state: State, world: World, room: Room, vehicle: VehicleModel, c: Config, dt: float) -> tuple[State, Plan]:
     x, y, _, half = state.palms
-    state = _hands(state, world, (x, y, c.grip + c.over, half), c, dt, 0.08)
+    state = _hands(state, world, (x, y, c.grip + c.over, half), c, dt, c.gently)
     return _after(state, 2.5, "back"), _still(world, "lifts")
 
 
 def _back(state: State, world: World, room: Room, vehicle: VehicleModel, c: Config, dt: float) -> tuple[State, Plan]:
     """Away from the table, as it came."""
     _, _, z, half = state.palms
-    state = _hands(state, world, (c.held if state.carrying else c.ready, 0.0, z, half), c, dt, 0.08)
+    state = _hands(state, world, (c.held if state.carrying else c.ready, 0.0, z, half), c, dt, c.gently)
     turn = float(np.clip(wrap(state.spot[2] + np.pi - room.yaw), -0.3, 0.3))
     return _after(state, 3.0, "go"), _moving(world, np.array([-0.25, 0.0, turn]), "backs off")
 
@@ -221,7 +235,7 @@ def _lower(state: State, world: World, room: Room, vehicle: VehicleModel, c: Con
     """Over the spot, then down to the height at which it was taken."""
     x, y = _before_us(state.spot, room)
     over = world.t - state.since < 1.5
-    state = _hands(state, world, (min(x, c.longest), y, c.grip + c.over if over else c.grip - 0.005, c.tight), c, dt, 0.08)
+    state = _hands(state, world, (min(x, c.longest), y, c.grip + c.over if over else c.grip - 0.005, c.tight), c, dt, c.gently)
     return _after(state, 4.5, "release"), _still(world, "puts it down")
 
 
@@ -303,7 +317,7 @@ def _loops(spot: tuple[float, float, float], away: float, room: Room, c: Config)
     """What is missing (ahead, left, turn) to stand `away` before the spot and look at it, and the velocity that mends it."""
     ahead, left = child_from_parent(np.array(spot[:2]) + away * _way(spot[2]), room.x, room.y, room.yaw)
     off = np.array([ahead, left, wrap(spot[2] + np.pi - room.yaw)])
-    velocity = np.clip(c.gain * off, (-c.creep, -c.creep, -0.5), (c.creep, c.creep, 0.5))
+    velocity = np.clip((c.gain, c.aside, c.gain) * off, (-c.creep, -c.creep, -0.5), (c.creep, c.creep, 0.5))
     side = np.copysign(1.0, velocity[1])
     if _occupied(room, (-0.2, 0.2), (0.2 * side, c.beside * side)):
         velocity[1] = 0.0

@@ -4,7 +4,7 @@ In: the occupancy grid, people's tracks, the goal. Out: two seconds of walking, 
 more where it is tight or unknown) is spread from the goal over the grid; then arcs of constant speed and turn are tried, and the one
 that ends lowest without coming near things or people is taken: global dynamic window (Fox et al. 1997; Brock and Khatib 1999).
 A task only chooses the goal: `walk` goes where navigation says, `explore` to the nearest edge of what is known, `follow` to a place
-behind the person it saw first. People are predicted at constant velocity. It knows nothing of stairs or doors.
+behind the first person that it saw move. People are predicted at constant velocity. It knows nothing of stairs or doors.
 """
 
 from __future__ import annotations
@@ -55,6 +55,11 @@ class Config:
     slack: float = 0.25  # m of that without walking
     near_lost: float = 1.2  # m from where somebody was last seen that it turns on the spot and looks
     look_around: float = 0.6  # rad/s
+    given_up: float = 11.0  # s of that, once around, after which it searches elsewhere
+    sure: float = 0.7  # probability above which somebody is followed: who has been seen to move
+    watched: float = 8.0  # s that somebody else of that probability is followed, too: perhaps he waits for us to give way
+    apart: float = 1.2  # m from the followed within which it steps back
+    search: float = 2.5  # m that it comes near to all free floor while it searches for somebody
     steep: float = 0.3  # rad off the way from which it turns to it where it would else stand
     looked: float = 0.9  # m within which an edge of what is known has been looked at
     closely: float = 0.0  # m that `explore` comes near to all free floor, not only to edges of what is known; 0: it does not
@@ -68,6 +73,7 @@ class State:
     turn: float = 0.0  # rad/s, the last chosen
     followed: int = -1  # track
     last_seen: tuple[float, float] | None = None  # of the followed person, room frame
+    lost: float = 0.0  # s since which it looks around where it was lost
     arrived: bool = False
     t: float = 0.0  # s
     looked: Float32[Array, "h w"] | None = None  # s that each cell was near, of `explore`
@@ -94,9 +100,12 @@ def step(state: State, world: World, vehicle: VehicleModel, config: Config) -> t
         side = np.copysign(config.look_around, state.turn)
         return replace(state, turn=side), _plan(world, np.array([0.0, 0.0, side]), reason, Behaviour.KEEP_LANE, config)
     speed, turn, why = _choose(state, world, room, clearance, config)
-    away = _gives_way(world, room, clearance, config) if speed == 0.0 else None
+    follows = config.task == "follow"
+    near = config.apart if follows else config.elbow_room
+    away = _gives_way(world, room, clearance, replace(config, elbow_room=near)) if speed == 0.0 else None
     if away is not None:
-        return replace(state, turn=0.0), _plan(world, np.array([*away, 0.0]), "gives way", Behaviour.KEEP_LANE, config)
+        turn = turn if follows else 0.0
+        return replace(state, turn=turn), _plan(world, np.array([*away, turn]), "gives way", Behaviour.KEEP_LANE, config)
     behaviour = Behaviour.STOP if speed == 0.0 and turn == 0.0 else Behaviour.KEEP_LANE
     return replace(state, turn=turn), _plan(world, np.array([speed, 0.0, turn]), why or reason, behaviour, config)
 
@@ -134,21 +143,26 @@ def _edges(state: State, world: World, room: Room, clearance: Array, config: Con
 
 
 def _follow(state: State, world: World, room: Room, clearance: Array, config: Config) -> tuple[State, Array, str, bool]:
-    track = next((t for t in world.tracks if t.id == state.followed), None)
-    sure = [t for t in world.tracks if t.probability > 0.7]
+    sure = [t for t in world.tracks if t.probability > config.sure]
+    sure = sure or [t for t in world.tracks if t.probability == config.sure and t.age < config.watched]
+    track = next((t for t in sure if t.id == state.followed), None)
     if track is None and sure:  # the nearest to where the last one was, or to straight ahead
         where = np.array([1.5, 0.0]) if state.last_seen is None else child_from_parent(np.array(state.last_seen), room.x, room.y, room.yaw)
         track = min(sure, key=lambda t: np.hypot(t.x - where[0], t.y - where[1]))
+    if track is None and state.last_seen is not None:
+        near = np.hypot(state.last_seen[0] - room.x, state.last_seen[1] - room.y) < config.near_lost
+        state = replace(state, lost=state.lost if near else world.t)
+        if world.t - state.lost < config.given_up:
+            return state, cells(np.array([state.last_seen]), room), LOOKS_AROUND if near else "lost sight", False
+        state = replace(state, last_seen=None, looked=None)
     if track is None:
-        if state.last_seen is None:
-            state, edge = _edges(state, world, room, clearance, config)
-            return state, edge, "nobody to follow yet", len(edge) == 0
-        away = np.hypot(state.last_seen[0] - room.x, state.last_seen[1] - room.y)
-        return state, cells(np.array([state.last_seen]), room), "lost sight" if away > config.near_lost else LOOKS_AROUND, False
+        state, edge = _edges(state, world, room, clearance, replace(config, closely=config.search))
+        return state if len(edge) else replace(state, looked=None), edge, "nobody to follow yet", len(edge) == 0  # or from anew
     at = parent_from_child(np.array([track.x, track.y]), room.x, room.y, room.yaw)
-    state = replace(state, followed=track.id, last_seen=(float(at[0]), float(at[1])))
+    seen = (float(at[0]), float(at[1])) if track.probability > config.sure else state.last_seen
+    state = replace(state, followed=track.id, last_seen=seen, lost=world.t)
     distance = float(np.hypot(track.x, track.y))
-    close = distance < config.distance + config.slack and abs(np.arctan2(track.y, track.x)) < 0.3
+    close = config.apart < distance < config.distance + config.slack and abs(np.arctan2(track.y, track.x)) < 0.3
     return state, cells(at[None], room), f"{distance:.1f} m behind", close
 
 

@@ -52,7 +52,6 @@ SOLE = 0.005  # m, radius of the balls under the feet
 KEPT_FACES, LEAST_FACES = 0.06, 200  # share of a mesh's triangles that is kept, and how many at least: about 60 000 in all
 
 CAMERA = "head"
-SIDES = {"head_left": 1.6, "head_right": -1.6}  # rad left of the head camera: eyes to learn with, the body has none of them
 CAMERA_AT, CAMERA_PITCH, CAMERA_FOV_DEG = (0.09, 0.0, 0.46), 0.52, 90.0  # m in the torso's frame; rad down; degrees up and down
 CAMERA_WIDTH, CAMERA_HEIGHT = 320, 240  # px
 
@@ -96,7 +95,7 @@ class Gait:
         """Joint targets, rad; `velocity` forward, left (m/s) and turn (rad/s); gyro and the direction of gravity in the pelvis frame."""
         asked = velocity / GAIN
         self.phase = np.fmod(self.phase + 2 * np.pi * GAIT_PERIOD / STRIDE + np.pi, 2 * np.pi) - np.pi
-        if np.abs(asked).max() < 0.01:
+        if not asked.any():
             self.phase[:], self.standing = np.pi, True
         elif self.standing:
             self.phase, self.standing = np.array([0.0, np.pi]), False
@@ -147,12 +146,9 @@ def build(furnish: Callable[[Any], None], gait: Gait, camera_pitch: float = CAME
         motor.gaintype, motor.gainprm = mujoco.mjtGain.mjGAIN_FIXED, gain
         motor.biastype, motor.biasprm = mujoco.mjtBias.mjBIAS_AFFINE, bias
         motor.ctrllimited, motor.inheritrange = 0, 0
-    for name, yaw in {CAMERA: 0.0, **SIDES}.items():
-        c, s = np.cos(yaw), np.sin(yaw)
-        ahead = np.array([c * np.cos(camera_pitch), s * np.cos(camera_pitch), -np.sin(camera_pitch)])
-        right = np.array([s, -c, 0.0])
-        eye = spec.body("torso_link").add_camera(name=name, pos=list(CAMERA_AT), fovy=CAMERA_FOV_DEG)
-        eye.alt.type, eye.alt.xyaxes = mujoco.mjtOrientation.mjORIENTATION_XYAXES, [*right, *np.cross(right, ahead)]
+    ahead, right = np.array([np.cos(camera_pitch), 0.0, -np.sin(camera_pitch)]), np.array([0.0, -1.0, 0.0])
+    eye = spec.body("torso_link").add_camera(name=CAMERA, pos=list(CAMERA_AT), fovy=CAMERA_FOV_DEG)
+    eye.alt.type, eye.alt.xyaxes = mujoco.mjtOrientation.mjORIENTATION_XYAXES, [*right, *np.cross(right, ahead)]
     if hands:
         _hands(spec, gait)
     furnish(spec)

@@ -27,17 +27,17 @@ from nanopilot.messages import RoomClass
 from nanopilot.perception.rooms import HEIGHT, STRIDE, VERSION, WIDTH
 from nanopilot.sim import humanoid, rooms
 from nanopilot.train.network import PIXEL_MEAN, PIXEL_STD, Residual, conv, normalise
+from nanopilot.train.unfold import unfold
 
 Array = np.ndarray
 
 TRAIN_SEEDS, TEST_SEEDS = 100_000, 200_000  # the first room of each; evaluated rooms have smaller seeds
 WARM_UP = 100  # steps of a rising rate
-LOOK = 4  # of rooms and robot in kept frames: another number, and they are drawn anew
+LOOK = 5  # of rooms and robot in kept frames: another number, and they are drawn anew
 CROP = (96, 80)  # px of the pieces that are learnt from: the network has no fixed size
 RARE = (RoomClass.BOX, RoomClass.TABLE, RoomClass.PERSON)
-FETCHED, NAMED = 0.45, 0.2  # shares of rooms with tables to fetch from, and of others with such tables and parcels; the rest are walked
+FETCHED, NAMED = 0.35, 0.15  # shares of rooms with tables to fetch from, and of others with such tables and parcels; the rest are walked
 POSES = 6  # of the arms in a room
-ASIDE = 0.35  # of the pictures are of a camera that looks aside
 CLOSE = 0.4  # of the places are within a metre of a thing, which then fills much of the picture
 WEIGHTS = np.array([0.5, 1.0, 1.0, 1.3, 1.3, 1.2, 1.0], np.float32)  # of the classes in the loss, guess: rare ones more
 
@@ -53,7 +53,7 @@ class TrainConfig:
     rate: float = 3e-3
     seed: int = 0
     bfloat16: bool = False
-    begin: Path | None = None  # a checkpoint whose weights to begin with
+    begin: Path | None = None  # a checkpoint or a rooms.onnx whose weights to begin with
     draw_only: bool = False
     every: int = 200  # steps between checkpoints
 
@@ -112,16 +112,15 @@ def draw(seed: int, views: int) -> tuple[UInt8[Array, "n h w 3"], UInt8[Array, "
                 turned = np.array([[np.cos(yaw), -np.sin(yaw)], [np.sin(yaw), np.cos(yaw)]])
                 data.qpos[place : place + 3] = *(at + turned @ middle[:2]), data.qpos[2] + middle[2]
                 data.qpos[place + 3 : place + 7] = np.cos(yaw / 2), 0, 0, np.sin(yaw / 2)
-        eye = str(rng.choice(list(humanoid.SIDES))) if rng.random() < ASIDE else humanoid.CAMERA
         for k in range(len(room.walkers)):
-            away, bearing = 0.6 + 5.0 * rng.random() ** 1.5, yaw + humanoid.SIDES.get(eye, 0.0) + rng.uniform(-1.1, 1.1)
+            away, bearing = 0.6 + 5.0 * rng.random() ** 1.5, yaw + rng.uniform(-1.1, 1.1)
             data.mocap_pos[k] = *(at + away * np.array([np.cos(bearing), np.sin(bearing)])), 0.0
             turned = rng.uniform(-np.pi, np.pi)
             data.mocap_quat[k] = [np.cos(turned / 2), 0, 0, np.sin(turned / 2)]
         mujoco.mj_forward(built.model, data)
-        image = humanoid.render(renderer, data, eye)
+        image = humanoid.render(renderer, data, humanoid.CAMERA)
         renderer.enable_segmentation_rendering()
-        label = rooms.classes(humanoid.render(renderer, data, eye), built.model)
+        label = rooms.classes(humanoid.render(renderer, data, humanoid.CAMERA), built.model)
         if not hands:  # a block of any look is neither a table to put things on nor a parcel
             label[np.isin(label, (RoomClass.BOX, RoomClass.TABLE))] = RoomClass.OBSTACLE
         renderer.disable_segmentation_rendering()
@@ -251,7 +250,11 @@ def train(config: TrainConfig) -> None:
     parts = ((network, "network"), (optimiser, "optimiser"))
     kept, done, start = config.out / f"checkpoint-{LOOK}.pt", 0, perf_counter()
     if config.begin is not None and not kept.exists():
-        network.load_state_dict(torch.load(config.begin, weights_only=True)["network"])
+        if config.begin.suffix == ".onnx":
+            unfold(config.begin, network, normalise(torch.from_numpy(images[:: max(1, len(images) // 64)])))
+            network.train()
+        else:
+            network.load_state_dict(torch.load(config.begin, weights_only=True)["network"])
     if kept.exists():
         state = torch.load(kept, weights_only=True)
         for part, name in parts:

@@ -1,6 +1,6 @@
 """From an exported network back to one that can be trained on: the committed file is the only one that travels.
 
-In: perception.onnx as training or quantising wrote it. Out: a PerceptionNetwork that computes the same, but for the rounding of 8 bits.
+In: perception.onnx or rooms.onnx, as training or quantising wrote it. Out: a network that computes the same, but for 8 bits' rounding.
 Export has put batch normalisation into the convolutions. Here it is taken out again: each layer's statistics are measured on some
 pictures, and scale and shift set so that they undo them (Ioffe & Szegedy 2015, the other way round).
 ImageNet's trunk is not read: it stayed as it was.
@@ -60,6 +60,14 @@ def stored(path: Path) -> dict[str, tuple[Array, Array]]:
 
 def unfolded(path: Path, network: PerceptionNetwork, pictures: UInt8[Array, "n 256 512 3"]) -> None:
     """Give `network` the weights of the file; `pictures` are what its layers' statistics are measured on."""
+    was, network.bfloat16 = network.bfloat16, False
+    n = len(pictures)
+    unfold(path, network, normalise(torch.from_numpy(pictures)), torch.zeros(n, heads.ROUTE_SIZE), torch.zeros(n, heads.MEMORY_SIZE))
+    network.bfloat16 = was
+
+
+def unfold(path: Path, network: nn.Module, *inputs: Tensor) -> None:
+    """The same for any network of such layers; statistics are measured on these inputs."""
     shifts: dict[nn.Module, Tensor] = {}
     for name, (weight, bias) in stored(path).items():
         layer = network.get_submodule(name)
@@ -79,10 +87,7 @@ def unfolded(path: Path, network: PerceptionNetwork, pictures: UInt8[Array, "n 2
         layer.bias.copy_(shifts[layer] + mean)  # type: ignore[operator]  # as above
 
     hooks = [layer.register_forward_pre_hook(measure) for layer in shifts]
-    was, network.bfloat16 = network.bfloat16, False
     with torch.no_grad():
-        n = len(pictures)
-        network.eval()(normalise(torch.from_numpy(pictures)), torch.zeros(n, heads.ROUTE_SIZE), torch.zeros(n, heads.MEMORY_SIZE))
-    network.bfloat16 = was
+        network.eval()(*inputs)
     for hook in hooks:
         hook.remove()

@@ -52,6 +52,9 @@ class Config:
     alpha: float = 0.5  # share of a person's surprise that moves its place
     beta: float = 0.15  # and its velocity
     fastest: float = 1.5  # m/s of a person
+    moved: float = 0.4  # m from where somebody was first seen, and a share of the distance more, from which it is no thing
+    jumps: float = 0.1  # of the distance that places err by
+    doubt: float = 0.7  # probability at most of who has not moved
     forget: float = 4.0  # s unseen: beside us they are out of the picture
     doubted: float = 0.5  # s unseen of who was seen once
     close: float = 1.2  # m nearer than which nobody is doubted: the picture's rim cuts who stands there, now and then seen
@@ -66,7 +69,7 @@ class Config:
     before_us: float = 0.22  # m of palms from the pelvis: arms that hang are behind it
     doubtful: float = 0.15  # of the weight of a look at a part, or at another side than the front
     shrink: float = 0.99  # of the known width, each look: one that was too long is forgotten
-    fade: float = 0.95  # of the weight of earlier looks, each look
+    fade: tuple[float, float] = (0.8, 0.95)  # of the weight of earlier looks at a box, a table, each look
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,9 @@ class Person:
     velocity: Float[Array, "2"]
     born: float
     seen: float
+    began: tuple[float, float]  # where it was seen first, m
     count: int = 1
+    moved: bool = False
 
     def place(self, t: float, coast: float) -> Float[Array, "2"]:
         return self.at + self.velocity * min(t - self.seen, coast)
@@ -235,14 +240,17 @@ def _remembered(
         if away > gate:
             out.append(Known(one.kind, at, front, one.z, one.width, weight, t, ((one.colour, weight),)))
             continue
+        if holds and one.kind == "table":  # what is held hides its foot
+            continue
         old = out[i]
-        hidden = holds and one.kind == "table"
         aside = one.kind == "table" and abs(wrap(yaw - float(np.arctan2(old.front[1], old.front[0])))) > config.other_face
-        if aside and not hidden and one.width > config.longer * old.width:  # its front at last: a table's front is its longest side
+        if aside and one.width > config.longer * old.width:  # its front at last: a table's front is its longest side
             out[i] = Known(one.kind, at, front, one.z, one.width, weight, t, ((one.colour, weight),))
             continue
-        trust = config.doubtful if aside or hidden or one.width < config.whole * old.width else 1.0  # another side of it, or a part
-        weight, fade = trust * weight, config.fade**trust
+        if aside and one.width < config.whole * old.width:  # a side of it, which is shorter
+            continue
+        trust = config.doubtful if aside or one.width < config.whole * old.width else 1.0  # another side of it, or a part
+        weight, fade = trust * weight, config.fade[one.kind == "table"] ** trust
         votes = dict(old.colours)
         votes[one.colour] = votes.get(one.colour, 0.0) + weight
         kept = fade * old.weight
@@ -276,10 +284,12 @@ def _follow(state: State, pose: tuple[float, float, float], objects: tuple[Detec
             dt = max(t - old.seen, 1e-3)
             velocity = old.velocity + config.beta / dt * surprise
             velocity *= min(1.0, config.fastest / max(float(np.hypot(*velocity)), 1e-9))
-            people[k] = replace(old, at=where[k] + config.alpha * surprise, velocity=velocity, seen=t, count=old.count + 1)
+            now = where[k] + config.alpha * surprise
+            moved = old.moved or np.hypot(*(now - old.began)) > config.moved + config.jumps * one.distance
+            people[k] = replace(old, at=now, velocity=velocity, seen=t, count=old.count + 1, moved=bool(moved))
             taken.add(k)
         else:
-            people.append(Person(next_id, at, np.zeros(2), t, t))
+            people.append(Person(next_id, at, np.zeros(2), t, t, (float(at[0]), float(at[1]))))
             taken.add(len(people) - 1)
             next_id += 1
     return replace(state, people=tuple(people), next_id=next_id)
@@ -295,7 +305,7 @@ def _told(state: State, pose: tuple[float, float, float], observation: Observati
             Track(
                 id=p.id, kind=Kind.PERSON, x=float(at[0]), y=float(at[1]), yaw=float(np.arctan2(v[1], v[0])), vx=float(v[0]),
                 vy=float(v[1]), acceleration=0.0, yaw_rate=0.0, position_std=0.15, velocity_std=0.3, length=0.5, width=0.5, age=t - p.born,
-                unseen=t - p.seen, probability=min(1.0, 0.4 + 0.2 * p.count),
+                unseen=t - p.seen, probability=min(1.0 if p.moved else config.doubt, 0.4 + 0.2 * p.count),
             )
         )  # fmt: skip
     things = []

@@ -39,3 +39,19 @@ def test_a_robot_that_stands_learns_the_gyros_bias():
     assert body.senses.offset == pytest.approx(body.senses.bias[2], abs=0.0008) and abs(body.senses.bias[2]) > 0.001
     body, _ = walked([Walk(0.3, 0.0, 0.0)] * 30, gyro_bias=0.005)
     assert body.senses.offset == 0.0  # walking tells nothing
+
+
+def test_standing_keeps_its_yaw_though_the_gyro_errs():
+    body, told = walked([Walk(0.0, 0.0, 0.0)] * 120, gyro_bias=0.01)
+    assert abs(body.senses.bias[2]) > 0.003  # 12 s of it would be 2 degrees and more
+    assert abs(wrap(told.yaw - body.truth().yaw)) < np.deg2rad(1.0)  # what 2.5 s give, until feet are at rest and watched
+
+
+@pytest.mark.parametrize("walk", [Walk(0.1, 0.0, 0.0), Walk(-0.1, 0.0, 0.0), Walk(0.5, 0.0, 0.0)])
+def test_the_feet_do_the_speed_that_is_commanded(walk):
+    first, _ = walked([walk] * 40)
+    last, _ = walked([walk] * 100)
+    way = np.array([last.truth().x - first.truth().x, last.truth().y - first.truth().y])
+    c, s = np.cos(first.truth().yaw), np.sin(first.truth().yaw)
+    speed = np.array([[c, s], [-s, c]]) @ way / 6.0
+    assert speed == pytest.approx([walk.vx, walk.vy], abs=0.04)  # untrimmed it creeps by 0.07, and by 0.1 with hands up

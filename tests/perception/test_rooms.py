@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nanopilot.geometry import road_from_image
+from nanopilot.geometry import camera_from_vehicle, road_from_image
 from nanopilot.messages import CameraModel, Frame, Kind, RoomClass, WalkerState
 from nanopilot.perception import rooms
 
@@ -26,15 +26,14 @@ def probability(is_floor, otherwise=RoomClass.OBSTACLE, camera=CAMERA):
 
 @pytest.mark.parametrize("distance", [1.0, 1.5, 2.0, 3.0])
 def test_a_wall_across_is_where_it_stands(distance):
-    free, person = rooms.free_distance(probability(lambda g: g[:, 0] < distance), CAMERA)
+    free = rooms.free_distance(probability(lambda g: g[:, 0] < distance), CAMERA)
     cell = 2.7e-2 * ((distance**2 + 1.3**2) / 1.3)  # m on the floor that a cell (2.7e-2 rad in the middle, twice that at the rim) covers
     assert free[MIDDLE] + CAMERA.x == pytest.approx(distance, abs=2 * cell)
-    assert not person.any()
 
 
 def test_a_rolled_camera_sees_the_same_wall():
     camera = CameraModel("head", 320, 240, 120.0, 120.0, 159.5, 119.5, x=0.05, z=1.3, pitch=0.45, roll=0.06, yaw=0.1)
-    free, _ = rooms.free_distance(probability(lambda g: g[:, 0] < 2.0, camera=camera), camera)
+    free = rooms.free_distance(probability(lambda g: g[:, 0] < 2.0, camera=camera), camera)
     ends = np.array([camera.x, camera.y]) + free[:, None] * np.stack(
         [np.cos(camera.yaw + rooms.BEARINGS), np.sin(camera.yaw + rooms.BEARINGS)], -1
     )
@@ -42,17 +41,48 @@ def test_a_rolled_camera_sees_the_same_wall():
 
 
 def test_an_empty_floor_is_free_as_far_as_is_looked():
-    free, _ = rooms.free_distance(probability(lambda g: g[:, 0] < 30.0), CAMERA)
+    free = rooms.free_distance(probability(lambda g: g[:, 0] < 30.0), CAMERA)
     assert free[MIDDLE] == pytest.approx(rooms.FAR)
 
 
-def test_a_person_is_found_where_it_stands():
-    hidden = probability(lambda g: ~((g[:, 0] > 2.0) & (np.abs(g[:, 1]) < 0.3 * g[:, 0] / 2.0)), RoomClass.PERSON)  # by 0.6 m of person
-    picture = np.zeros((rooms.HEIGHT, rooms.WIDTH, 3), np.uint8)
-    found = rooms.percept(hidden, picture, 1.0, WALKER).objects
-    assert len(found) >= 1 and found[0].kind == Kind.PERSON  # the wedge's ragged edge may give another, further off
-    found = sorted(found, key=lambda one: one.distance)
-    assert found[0].position == pytest.approx([2.1, 0.0], abs=0.3)
+def figures(*stand, wall=6.5):
+    """A floor up to a wall, and upright boards (class, x, y, half width, from what height, to what height) before it, by their rays."""
+    h, w = rooms.HEIGHT // rooms.STRIDE, rooms.WIDTH // rooms.STRIDE
+    out = probability(lambda g: g[:, 0] < wall).argmax(0)
+    v, u = np.mgrid[:h, :w]
+    scale = CAMERA.width / w
+    pixels = np.stack([(u + 0.5) * scale - 0.5, (v + 0.5) * scale - 0.5], -1).reshape(-1, 2)
+    r, _ = camera_from_vehicle(CAMERA)
+    rays = np.stack([*((pixels - (CAMERA.cx, CAMERA.cy)) / CAMERA.fx).T, np.ones(len(pixels))], -1) @ r
+    for label, x, y, half, low, high in sorted(stand, key=lambda one: -one[1]):
+        at = np.array([CAMERA.x, 0.0, CAMERA.z]) + rays * ((x - CAMERA.x) / np.where(rays[:, 0] > 0.01, rays[:, 0], np.nan))[:, None]
+        out[((np.abs(at[:, 1] - y) < half) & (at[:, 2] > low) & (at[:, 2] < high)).reshape(h, w)] = label
+    return (out[None] == np.arange(len(RoomClass.NAMES))[:, None, None]).astype(np.float32)
+
+
+@pytest.mark.parametrize("x", [0.8, 1.5, 3.0, 5.0])
+def test_a_person_is_found_where_it_stands(x):
+    found = rooms.people(figures((RoomClass.PERSON, x, -0.3, 0.22, 0.0, 1.7)), CAMERA)
+    assert len(found) == 1 and found[0].kind == Kind.PERSON
+    assert found[0].position == pytest.approx([x, -0.3], abs=0.1 + 0.03 * x**2)  # a cell's error grows as the square
+
+
+def test_what_is_as_low_as_a_stool_is_no_person():
+    assert not rooms.people(figures((RoomClass.PERSON, 2.0, 0.0, 0.22, 0.0, 0.9)), CAMERA)
+
+
+def test_whose_feet_are_hidden_is_nowhere_for_sure():
+    assert not rooms.people(figures((RoomClass.PERSON, 3.0, 0.0, 0.22, 0.0, 1.7), (RoomClass.OBSTACLE, 2.0, 0.0, 0.5, 0.0, 0.7)), CAMERA)
+
+
+def test_two_side_by_side_are_two():
+    pair = figures(
+        (RoomClass.PERSON, 2.0, 0.45, 0.25, 0.0, 1.7),
+        (RoomClass.PERSON, 2.0, -0.45, 0.25, 0.0, 1.7),
+        (RoomClass.PERSON, 2.0, 0, 0.3, 1.0, 1.1),
+    )
+    found = sorted(rooms.people(pair, CAMERA), key=lambda one: one.position[1])
+    assert [one.position[1] for one in found] == pytest.approx([-0.45, 0.45], abs=0.15)
 
 
 @pytest.mark.skipif(not rooms.WEIGHTS.is_file(), reason="no weights of rooms")

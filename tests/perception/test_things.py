@@ -49,6 +49,15 @@ def test_a_look_from_twice_as_far_counts_a_sixteenth():
     assert near / far == pytest.approx(16.0, rel=0.4)  # places err by some cells
 
 
+def test_two_tables_in_one_piece_are_not_one_long_front():
+    scene = np.full((72, 96), RoomClass.FLOOR, np.uint8)
+    drawn(scene, 1.4, 0.8, 0.0, -np.pi / 2, (0.2, 0.35, 0.37), RoomClass.TABLE)  # both along the wall to the left, fronts in one line
+    drawn(scene, 3.0, 0.8, 0.0, -np.pi / 2, (0.2, 0.35, 0.37), RoomClass.TABLE)
+    assert cv2.connectedComponents((scene == RoomClass.TABLE).astype(np.uint8))[0] == 2  # one piece, and what is not
+    for one in things.things(scene, np.full((144, 192, 3), (200, 30, 30), np.uint8), CAMERA):
+        assert one.width < 0.9 and min(np.hypot(one.x - x, one.y - 0.8) for x in (1.4, 3.0)) < 0.2
+
+
 def test_nothing_is_found_where_nothing_is():
     scene = np.full((72, 96), RoomClass.FLOOR, np.uint8)
     assert things.things(scene, np.zeros((144, 192, 3), np.uint8), CAMERA) == ()

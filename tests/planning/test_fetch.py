@@ -1,5 +1,7 @@
 """The errand against a toy robot that does what it is told: the phases come in order, and what goes wrong is noticed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -77,6 +79,33 @@ def test_the_errand_goes_through_its_phases_and_ends_before_the_blue_table():
     ]
     assert toy.phases == order
     assert toy.pose[0] == pytest.approx(TARGET[0], abs=0.1) and abs(wrap(toy.pose[2] - np.pi / 2)) < 0.15
+
+
+def test_it_stands_at_first_to_know_its_gyro():
+    toy = Toy()
+    while toy.t < CONFIG.settle:
+        assert toy.step().reason.startswith("stands")
+    assert np.abs(toy.pose).max() == 0.0 and not toy.step().reason.startswith("stands")
+
+
+def test_a_target_out_of_sight_for_a_moment_is_still_visited():
+    toy = Toy()
+    while toy.state.phase != "visit" or toy.state.spot is None:
+        toy.step()
+    blind = replace(toy.world(), things=())
+    state, plan = fetch.step(toy.state, blind, BODY, CONFIG)
+    assert state.phase == "visit" and plan.reason != "leaves the table"
+
+
+def test_before_it_reaches_it_looks_once_more_at_where_the_box_is():
+    toy = Toy()
+    while toy.state.phase != "reach":
+        toy.step()
+    toy.pose = toy.pose + (0.0, 0.08, 0.0)  # it came to rest aside
+    while toy.state.phase != "squeeze":
+        toy.step()
+    assert toy.state.spot[1] == pytest.approx(BOX[1], abs=0.02)
+    assert (toy.palms.left[1] + toy.palms.right[1]) / 2 == pytest.approx(child_from_parent(np.array(BOX[:2]), *toy.pose)[1], abs=0.03)
 
 
 def test_where_it_reaches_the_box_is_before_it():

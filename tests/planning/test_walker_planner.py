@@ -116,7 +116,7 @@ def test_an_edge_that_stays_though_looked_at_and_one_behind_walls_end_exploring(
 
 def test_nobody_to_follow_yet_is_looked_for():
     it = plan(filled(world(), slice(None), slice(75, None)), walker.Config(task="follow"))
-    assert it.speed[0] > 0.0 and it.reason.startswith("nobody")
+    assert (it.speed[0] > 0.0 or abs(it.yaw[-1]) > 0.5) and it.reason.startswith("nobody")
 
 
 def test_who_was_lost_is_looked_for_where_it_was():
@@ -126,6 +126,30 @@ def test_who_was_lost_is_looked_for_where_it_was():
     assert abs(gone.yaw[-1]) > 0.9 and gone.speed[0] == 0.0
     _, far = walker.step(replace(state, last_seen=(3.0, 0.0)), world(), BODY, config)
     assert far.speed[0] > 0.0
+
+
+def test_who_never_moved_is_followed_for_some_seconds_only():
+    config, still = walker.Config(task="follow"), replace(person(3.0, 0.0), probability=0.7)
+    assert plan(world(tracks=[replace(still, age=2.0)]), config).reason.endswith("behind")
+    assert plan(world(tracks=[replace(still, age=9.0)]), config).reason.startswith("nobody")
+    moved = replace(person(3.0, 2.0), id=1)
+    assert plan(world(tracks=[replace(still, age=2.0), moved]), config).reason == "3.6 m behind"
+
+
+def test_a_step_back_is_made_from_the_followed_who_is_near():
+    it = plan(world(tracks=[person(0.9, 0.0)]), walker.Config(task="follow"))
+    assert it.xy[-1, 0] < -0.2
+    assert plan(world(tracks=[person(1.5, 0.0)]), walker.Config(task="follow")).xy[-1, 0] == 0.0
+
+
+def test_who_stays_lost_is_searched_for_elsewhere():
+    config, seen = walker.Config(task="follow"), filled(world(), slice(None), slice(85, None))
+    state, _ = walker.step(walker.initial(config), replace(seen, tracks=(person(1.6, 0.0),)), BODY, config)
+    state, reasons = replace(state, last_seen=(0.8, 0.0)), []
+    for t in np.arange(0.1, config.given_up + 0.3, 0.1):
+        state, it = walker.step(state, replace(seen, t=float(t)), BODY, config)
+        reasons.append(it.reason)
+    assert reasons[0] == walker.LOOKS_AROUND and reasons[-1].startswith("nobody") and it.speed[0] > 0.0
 
 
 @pytest.mark.parametrize("side", [1.0, -1.0])

@@ -59,3 +59,18 @@ def test_the_committed_one_is_read_whole():
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nothing\.onnx"):
         stored(tmp_path / "nothing.onnx")
+
+
+def test_the_humanoids_eyes_come_back_as_committed():
+    from nanopilot.engine import Engine
+    from nanopilot.perception.rooms import HEIGHT, WIDTH
+    from nanopilot.perception.rooms import WEIGHTS as ROOMS
+    from nanopilot.train.network import normalise
+    from nanopilot.train.rooms import RoomNetwork
+    from nanopilot.train.unfold import unfold
+
+    network, image = RoomNetwork(), pictures(1)[:, :HEIGHT, :WIDTH]
+    unfold(ROOMS, network, normalise(torch.from_numpy(image)))
+    with torch.no_grad():
+        said = network.eval()(normalise(torch.from_numpy(image))).softmax(1).numpy()
+    np.testing.assert_allclose(said, next(iter(Engine(ROOMS)({"image": image}).values())), atol=0.02)

@@ -1,5 +1,7 @@
 """What a humanoid's world keeps of people and tables, told by percepts made by hand, in a robot that stands at the origin."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -49,6 +51,11 @@ def test_who_is_out_of_sight_walks_on_for_a_second_and_then_stands():
     assert not told(walking(30), until=5.8 + CONFIG.forget + 0.2).tracks
 
 
+def test_who_never_moved_may_be_a_thing():
+    still = told([(0.2 * k, [person(2.0 + 0.1 * (-1) ** k, 0.0)], []) for k in range(20)]).tracks[0]
+    assert still.probability == CONFIG.doubt and told(walking(20)).tracks[0].probability == 1.0
+
+
 def test_where_free_floor_is_seen_nobody_stands():
     looks = [(0.2 * k, [person(2.0, 0.0)], []) for k in range(5)]
     assert not told([*looks, (1.2, [], [])], free=4.0).tracks
@@ -59,6 +66,12 @@ def test_a_tables_side_hardly_turns_its_front():
     front, side = table(2.0, 0.0, np.pi, 0.7), table(2.2, 0.4, np.pi / 2, 0.3)
     seen = told([(0.0, [], [front]), (0.2, [], [side]), (0.4, [], [side])]).things[0]
     assert np.hypot(seen.x - 2.0, seen.y) < 0.15 and abs(seen.yaw) > np.pi - 0.35
+
+
+def test_a_shorter_side_seen_from_near_neither_turns_nor_moves_its_front():
+    front, side = table(2.0, 0.0, np.pi, 0.7), replace(table(2.2, 0.4, np.pi / 2, 0.3), weight=40.0)
+    seen = told([(0.0, [], [front]), *((0.2 * k, [], [side]) for k in range(1, 20))]).things[0]
+    assert (seen.x, seen.y) == pytest.approx((2.0, 0.0)) and abs(seen.yaw) == pytest.approx(np.pi)
 
 
 def test_a_longer_side_seen_later_is_the_front():
@@ -77,7 +90,7 @@ def test_who_is_near_is_kept_longer_after_one_look():
     assert told([(0.0, [person(0.8, 0.5)], [])], until=1.5).tracks and not told([(0.0, [person(2.5, 0.5)], [])], until=1.5).tracks
 
 
-def test_what_is_held_hides_a_table_so_looks_hardly_move_it():
+def test_what_is_held_hides_a_table_so_looks_do_not_move_it():
     look = [(0.0, [], [table(2.0, 0.0, np.pi, 0.7)]), *((0.2 * k, [], [table(2.0, 0.3, 2.4, 1.2)]) for k in range(1, 4))]
     free_hands, holding = told(look).things[0], told(look, reach=Reach((0.34, 0.12, 0.9), (0.34, -0.12, 0.9))).things[0]
     assert abs(holding.y) < 0.1 < free_hands.y
