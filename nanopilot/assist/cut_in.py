@@ -1,8 +1,8 @@
 """Cut-in: has the closest in path come into our way from beside it?
 
 In: tracks, own paths, the closest in path. Out: one notice, told once for each that comes in; the danger itself is `forward`'s and
-`headway`'s. Somebody we steer behind has not come in: what counts is his own speed across our path; nor has who crosses it, comes towards us
-or is only reckoned there, unseen. It needs no own speed. No standard asks for it; UN R157 and R171 only test that one reacts.
+`headway`'s. Somebody we steer behind has not come in: what counts is his own speed across our path; nor has who crosses it, comes
+towards us or is only reckoned there, unseen. It needs no own speed. No standard asks for it; UN R157 and R171 only test that one reacts.
 """
 
 from __future__ import annotations

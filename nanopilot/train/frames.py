@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Float
 
 from nanopilot.geometry import MODEL_FOCAL, child_from_parent, image_from_vehicle, model_camera, narrow_camera, project, resample
-from nanopilot.messages import PATH_ARC, ROUTE_ARC, CameraModel
+from nanopilot.messages import PATH_ARC, ROUTE_ARC, CameraModel, SceneClass
 from nanopilot.perception import heads
 from nanopilot.perception.labels import HEADS, MAX_OBJECTS, OBJECT_FIELDS, Label, ShardWriter, lane_row_columns, scene_label
 from nanopilot.sim.appearance import Appearance
@@ -60,7 +60,8 @@ CHILDREN, GROWN = 0.25, (0.6, 0.9)  # share of people who are smaller, and how m
 IN_WAY, IN_WAY_REACH, IN_WAY_STD = 0.4, (4.0, 40.0), 2.5  # share of those people who are in our way: so far along it, and off it, m
 NEARER = 1.6  # exponent: people near us must be told best
 LOOKS_ASIDE, ASIDE_YAW = 0.12, np.radians((65.0, 95.0))  # share of views as cameras to the sides have them, and how far off straight on
-LOOKS_FAR, FAR_REACH = 0.2, 2.2  # share of views through the narrow camera; people in our way stand so much farther away there
+LOOKS_FAR, FAR_REACH = 0.3, 1.6  # share of views through the narrow camera; people in our way stand so much farther away there
+STEPS_OUT, STEPS_OUT_REACH = 0.3, (7.0, 36.0)  # share of views with somebody between two parked cars, hidden or just seen, so far ahead
 CLOSE, CLOSE_REACH = 0.4, 25.0  # share of views with up to three vehicles more, this near, m
 
 #        kind: length, width, height (m), share of traffic; sizes are MetaDrive's and common cars', drawn ± 10 %
@@ -150,10 +151,10 @@ def draw_traffic(lanes: LaneMap, view: View, rng: np.random.Generator, reach: fl
     x, y, yaw = view.pose
     actors: list[Actor] = []
 
-    def place(kind: str, px: float, py: float, heading: float, moving: bool) -> None:
+    def place(kind: str, px: float, py: float, heading: float, moving: bool, children: float = CHILDREN) -> None:
         length, width, height, _ = SHAPES[kind]
         scale = rng.uniform(0.9, 1.1, 3)
-        if kind == "person" and rng.random() < CHILDREN:
+        if kind == "person" and rng.random() < children:
             scale *= rng.uniform(*GROWN)
         size = tuple(float(s) for s in np.array([length, width, height]) * scale)
         ahead, aside = child_from_parent(np.array([px, py]), x, y, yaw)
@@ -168,6 +169,19 @@ def draw_traffic(lanes: LaneMap, view: View, rng: np.random.Generator, reach: fl
     def vehicle() -> str:
         return str(rng.choice(VEHICLES, p=[SHAPES[v][3] for v in VEHICLES]))
 
+    if rng.random() < STEPS_OUT:
+        low, high = STEPS_OUT_REACH
+        k, gap, side = int(reach * rng.uniform(low, high)), rng.uniform(1.8, 7.0), float(rng.choice((-1, 1), p=(0.75, 0.25)))
+        step = view.path.centre[k + 1] - view.path.centre[k]
+        along, normal = step / np.hypot(*step), np.array([-step[1], step[0]]) / np.hypot(*step)
+        heading, flank = float(np.arctan2(step[1], step[0])), rng.uniform(1.7, 3.5)  # m from our path to the cars' near side
+        for place_along in (-1, 1):
+            middle = view.path.centre[k] + place_along * (gap / 2 + 2.4) * along + side * (flank + 0.95) * normal
+            place(str(rng.choice(("car", "suv"))), *middle, heading, False)
+        aside = rng.uniform(-1.0, flank + 0.6)  # from across our middle to half hidden
+        across = heading - side * np.pi / 2 + rng.normal(0, 0.3)
+        px, py = view.path.centre[k] + rng.uniform(-0.3, 0.3) * gap * along + side * aside * normal
+        place("person" if rng.random() < 0.8 else "cyclist", px, py, across, True, children=0.5)
     if rng.random() < 0.45:  # a car ahead of us
         k = int(5 + 72 * rng.random() ** 1.4)
         step = view.path.centre[k + 1] - view.path.centre[k]
@@ -204,6 +218,19 @@ def turned_aside(view: View, rng: np.random.Generator) -> View:
     """The same place with the head turned: what a camera to the side shows, for whoever is there."""
     x, y, yaw = view.pose
     return replace(view, pose=(x, y, yaw + float(rng.choice((-1, 1)) * rng.uniform(*ASIDE_YAW))))
+
+
+def as_seen(render: Render, camera: CameraModel) -> Render:
+    """A picture of `far_camera` without what the real one doesn't reach: black, as `perception.around.horizon_as_learnt` leaves it."""
+    end = camera.height - round(narrow_camera().cy - camera.cy)
+    rgb, semantic, instance = render.rgb.copy(), render.semantic.copy(), render.instance.copy()
+    rgb[end:], semantic[end:], instance[end:] = 0, SceneClass.IGNORE, -1
+    return replace(render, rgb=rgb, semantic=semantic, instance=instance)
+
+
+def far_camera() -> CameraModel:
+    """The narrow camera with its horizon where the network learns distances, the model camera's row."""
+    return replace(narrow_camera(), cy=model_camera().cy)
 
 
 def of_no_lane(label: Label) -> Label:
@@ -311,7 +338,7 @@ def draw_map(seed: int, views: int, path: Path) -> None:
     for k in range(views):
         view = draw_view(lanes, rng)
         far = seed in SPLITS["train"] and rng.random() < LOOKS_FAR
-        camera = narrow_camera() if far else model_camera()
+        camera = far_camera() if far else model_camera()
         if rng.random() < JITTERED:
             pitch, roll = np.clip(rng.normal(0, ANGLE_JITTER, 2), -2 * ANGLE_JITTER, 2 * ANGLE_JITTER)
             height = camera.z + np.clip(rng.normal(0, HEIGHT_JITTER), -2 * HEIGHT_JITTER, 2 * HEIGHT_JITTER)
@@ -320,6 +347,7 @@ def draw_map(seed: int, views: int, path: Path) -> None:
         aside = seed in SPLITS["train"] and not far and rng.random() < LOOKS_ASIDE
         view = turned_aside(view, rng) if aside else view
         render = eye.render(Scene(static, actors, t=float(k)), camera, view.pose, speed=float(rng.uniform(0, 15)))
+        render = as_seen(render, camera) if far else render
         label = make_label(view, render, actors, None if aside or far else route_line(roads, lanes, view, rng), camera)
         shard.add(render.rgb, of_no_lane(label) if aside or far else label)
     shard.close()
