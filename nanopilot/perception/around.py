@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from nanopilot.geometry import MODEL_FOCAL, MODEL_HEIGHT, image_from_image, looks_aside, model_camera
-from nanopilot.messages import CameraModel, Detection, Frame, Kind, Percept, SideView
+from nanopilot.messages import CameraModel, Detection, Frame, Percept, SideView
 from nanopilot.perception.runtime import canonical
 
 FRONT_VIEW = np.pi / 4 - 0.1  # rad to each side: the model camera's half, less what its edge cuts
@@ -103,7 +103,7 @@ def sharper(objects: tuple[Detection, ...], far: tuple[Detection, ...], front: C
 
     left, both = list(objects), []
     for o in map(moved, far):
-        seen = max((x for x in left if alike(x, o)), key=lambda x: shared(x.box, o.box), default=None)
+        seen = max((x for x in left if x.kind == o.kind), key=lambda x: shared(x.box, o.box), default=None)
         if seen is not None and shared(seen.box, o.box) > SAME_BODY:
             left = [x for x in left if x is not seen]
             share = ((seen.distance + o.distance) / 2 - FAR) / (FARTHER - FAR)
@@ -112,11 +112,6 @@ def sharper(objects: tuple[Detection, ...], far: tuple[Detection, ...], front: C
             both.append(o)
     both += [o for o in left if not theirs(o)]
     return tuple(sorted(both, key=lambda o: -o.score))
-
-
-def alike(a: Detection, b: Detection) -> bool:
-    """Whether both may be one body: who walks is often taken for who rides."""
-    return (a.kind is Kind.VEHICLE) == (b.kind is Kind.VEHICLE)
 
 
 def shared(a: np.ndarray, b: np.ndarray) -> float:

@@ -32,9 +32,7 @@ class Config:
     line_rows: int = 4  # a line's probability is the mean of its this many surest rows, and it has at least as many
     line_std: float = 0.03  # m, floor of y_std: paint's own width and road unevenness
     score: float = 0.4  # least object score
-    overlap: float = 0.55  # IoU above which the weaker of two boxes of vehicles is dropped
-    overlap_people: float = 0.4  # the same of people, walking and riding together, and
-    within_people: float = 0.7  # share of the smaller box that may lie in the other: a part of a person is no other person
+    overlap: float = 0.55  # IoU above which the weaker of two boxes of one kind is dropped
     bearing_std: float = 0.006  # rad, floor: 1.5 px of 256
     aside_std: float = 0.5  # m: the footprint's centre is told sideways no better, near or far (measured on the tuning seeds)
     cut_std: float = 1.5  # m, the same of a box that the picture's side cuts off, guess
@@ -97,8 +95,8 @@ def lane_lines(
     return tuple(lines)
 
 
-def _suppress(boxes: Float32[Array, "n 4"], overlap: float, within: float = 1.0) -> Bool[Array, " n"]:
-    """Greedy non-maximum suppression, by IoU and by the share of the smaller box; boxes come by falling score."""
+def _suppress(boxes: Float32[Array, "n 4"], overlap: float) -> Bool[Array, " n"]:
+    """Greedy non-maximum suppression; boxes come by falling score."""
     keep = np.ones(len(boxes), bool)
     area = np.maximum(boxes[:, 2:] - boxes[:, :2], 0).prod(1)
     for i in range(len(boxes)):
@@ -106,7 +104,6 @@ def _suppress(boxes: Float32[Array, "n 4"], overlap: float, within: float = 1.0)
             size = np.minimum(boxes[i, 2:], boxes[i + 1 :, 2:]) - np.maximum(boxes[i, :2], boxes[i + 1 :, :2])
             shared = np.maximum(size, 0).prod(1)
             keep[i + 1 :] &= shared / (area[i] + area[i + 1 :] - shared + 1e-6) < overlap
-            keep[i + 1 :] &= shared <= within * np.minimum(area[i], area[i + 1 :])
     return keep
 
 
@@ -136,24 +133,20 @@ def at_centre(box: Float32[Array, "11 h w"], row: Int[Array, " n"], column: Int[
 
 
 def objects(heat: Float32[Array, "3 h w"], box: Float32[Array, "11 h w"], camera: CameraModel, config: Config) -> tuple[Detection, ...]:
-    """Peaks of the heat maps -> detections on the road, surest first.
-
-    Who walks and who rides are one group: the network is often torn between the two, and a body is one of them, so the scores add up.
-    """
+    """Peaks of the heat maps -> detections on the road, surest first."""
     found = []
     rotation, _ = camera_from_vehicle(camera)
     zoom = camera.fx / MODEL_FOCAL  # what a longer lens shows as large as the model camera is so much farther away
-    for group, overlap, within in (([0], config.overlap, 1.0), ([1, 2], config.overlap_people, config.within_people)):
-        row, column = np.nonzero(heat[group].max(0) > config.score)
+    for k, kind in enumerate(heads.KINDS):
+        row, column = np.nonzero(heat[k] > config.score)
         if not len(row):
             continue
-        score = np.minimum(heat[group].sum(0), 1.0)[row, column]
-        order = np.argsort(-score)
-        row, column, score = row[order], column[order], score[order]
+        order = np.argsort(-heat[k, row, column])
+        row, column = row[order], column[order]
         raw = at_centre(box, row, column)
         centre = np.stack([column, row]) * heads.GRID_STRIDE + (heads.GRID_STRIDE - 1) / 2
         sides = np.concatenate([centre - heads.GRID_STRIDE * raw[:2], centre + heads.GRID_STRIDE * raw[2:4]]).T.astype(np.float32)  # (n, 4)
-        keep = _suppress(sides, overlap, within)
+        keep = _suppress(sides, config.overlap)
         foot = centre[0] + heads.GRID_STRIDE * raw[heads.FOOT_U]
         ray = np.stack([(foot - camera.cx) / camera.fx, np.zeros(len(foot)), np.ones(len(foot))], -1) @ rotation  # vehicle axes
         bearing = np.arctan2(ray[:, 1], ray[:, 0])
@@ -170,8 +163,8 @@ def objects(heat: Float32[Array, "3 h w"], box: Float32[Array, "11 h w"], camera
         for i in np.flatnonzero(keep):
             found.append(
                 Detection(
-                    kind=heads.KINDS[group[int(heat[group, row[i], column[i]].argmax())]],
-                    score=float(score[i]),
+                    kind=kind,
+                    score=float(heat[k, row[i], column[i]]),
                     box=sides[i],
                     position=np.array(
                         [camera.x + distance[i] * np.cos(bearing[i]), camera.y + distance[i] * np.sin(bearing[i])], np.float32

@@ -2,9 +2,9 @@
 
 In: own motion and one frame's detections (or None: blind). Out: Tracks, all rows at once as arrays, in the vehicle frame now. Per track a
 Kalman filter in ground coordinates, constant velocity but for vehicles that brake (noise along the camera's ray and across it apart), one
-for yaw and yaw rate, frames assigned by the Hungarian method within a Mahalanobis gate, vehicles to vehicles and people to people: who of
-these rides is often seen only near by, so a track is what most of its late detections were. Who leaves the cameras' view is carried on by
-dead reckoning for a while. It knows neither lanes nor occlusion. Source: Bar-Shalom, Li & Kirubarajan 2001, ch. 6; Kuhn 1955 (assignment).
+for yaw and yaw rate, frames assigned by the Hungarian method within a Mahalanobis gate, one kind only. Who leaves the cameras' view is
+carried on by dead reckoning for a while. It knows neither lanes nor occlusion. Source: Bar-Shalom, Li & Kirubarajan 2001, ch. 6; Kuhn
+1955 (assignment).
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from nanopilot.world.motion import Motion
 Array = np.ndarray
 
 KINDS = tuple(Kind)
-VEHICLE, PERSON, CYCLIST = map(KINDS.index, (Kind.VEHICLE, Kind.PERSON, Kind.CYCLIST))
 SAME_MOMENT = 1e-3  # s
 
 
@@ -58,7 +57,6 @@ class TrackConfig:
     score: float = 0.4  # detections below are ignored
     hits: int = 2  # until told
     probability_gain: float = 0.3  # per hit, towards its score
-    kind_gain: float = 0.2  # per hit, towards what it was seen as
     unseen_tau: float = 0.7  # s in which the probability fades in view
     unseen_in_view: float = 1.0  # s until dropped
     unseen_out_of_view: float = 3.0
@@ -82,7 +80,6 @@ class Tracks:
     unseen: Float[Array, " n"]
     hits: Int[Array, " n"]
     probability: Float[Array, " n"]
-    rides: Float[Array, " n"]  # share of late detections that were cyclists
     next_id: int = 0
 
     def __len__(self) -> int:
@@ -94,7 +91,7 @@ def none() -> Tracks:
     integers, numbers = np.zeros(0, int), np.zeros(0)
     return Tracks(
         integers, integers, np.zeros((0, 4)), np.zeros((0, 4, 4)), np.zeros((0, 2)), np.zeros((0, 2, 2)),
-        np.zeros((0, 2)), numbers, numbers, numbers, numbers, integers, numbers, numbers,
+        np.zeros((0, 2)), numbers, numbers, numbers, numbers, integers, numbers,
     )  # fmt: skip
 
 
@@ -150,7 +147,7 @@ def _lasting(tracks: Tracks, config: TrackConfig) -> Float[Array, " n"]:
 
     Who gains speed doesn't count: mostly it is a distance whose error grows, seen from farther away than the network tells well.
     """
-    brakes = (tracks.kind == VEHICLE) & (np.hypot(tracks.mean[:, 2], tracks.mean[:, 3]) > config.flip_speed / 2)
+    brakes = (tracks.kind == KINDS.index(Kind.VEHICLE)) & (np.hypot(tracks.mean[:, 2], tracks.mean[:, 3]) > config.flip_speed / 2)
     return np.where(brakes, config.lasting * np.minimum(tracks.acceleration, 0.0), 0.0)
 
 
@@ -225,12 +222,7 @@ def _taken(tracks: Tracks, config: TrackConfig) -> Bool[Array, " n"]:
     along, across = c * offset[..., 0] + s * offset[..., 1], c * offset[..., 1] - s * offset[..., 0]
     room = (tracks.size[:, None] + tracks.size[there]) / 2  # (n, m, 2): length, width
     within = (np.abs(along) < room[..., 0]) & (np.abs(across) < room[..., 1])
-    return gone & (within & _alike(tracks.kind, tracks.kind[there])).any(1)
-
-
-def _alike(a: Int[Array, " n"], b: Int[Array, " m"]) -> Bool[Array, "n m"]:
-    """Whether each pair of kinds may be one body."""
-    return (a == VEHICLE)[:, None] == (b == VEHICLE)
+    return gone & (within & (tracks.kind[:, None] == tracks.kind[there])).any(1)
 
 
 def _assigned(
@@ -243,7 +235,7 @@ def _assigned(
     d = z - tracks.mean[:, None, :2]  # (n, m, 2)
     determinant = s[..., 0, 0] * s[..., 1, 1] - s[..., 0, 1] ** 2
     far = (s[..., 1, 1] * d[..., 0] ** 2 - 2 * s[..., 0, 1] * d[..., 0] * d[..., 1] + s[..., 0, 0] * d[..., 1] ** 2) / determinant
-    possible = (far <= config.gate) & _alike(tracks.kind, kind)
+    possible = (far <= config.gate) & (tracks.kind[:, None] == kind)
     cost = np.where(possible, far + np.log(determinant), 1e6)  # negative log likelihood, twice, without constants
     row, column = linear_sum_assignment(cost)
     keep = possible[row, column]
@@ -274,7 +266,7 @@ def _corrected(
     nose = np.cos(turn[row, 0] - np.arctan2(mean[row, 3], mean[row, 2]))
     turn[row, 0] += np.where((speed > config.flip_speed) & (nose < 0), np.pi, 0.0)
     course_var = config.course_std**2 + (cov[row, 2, 2] + cov[row, 3, 3]) / np.maximum(speed, config.course_speed) ** 2
-    course_var = np.where((speed > config.course_speed) & (tracks.kind[row] != PERSON), course_var, np.inf)
+    course_var = np.where((speed > config.course_speed) & (tracks.kind[row] != KINDS.index(Kind.PERSON)), course_var, np.inf)
     seen_yaw = np.array([o.yaw for o in objects])
     for yaw, var in ((seen_yaw, np.full(len(row), config.yaw_std**2)), (np.arctan2(mean[row, 3], mean[row, 2]), course_var)):
         innovation = (yaw - turn[row, 0] + np.pi / 2) % np.pi - np.pi / 2  # nose and tail look alike
@@ -297,14 +289,11 @@ def _corrected(
         slope = settled * (step[:, 2:] * along).sum(1) / elapsed + _lasting(tracks, config)[row]
         acceleration[row] += (1 - np.exp(-elapsed / config.acceleration_tau)) * (slope - acceleration[row])
     probability[row] += config.probability_gain * (np.array([o.score for o in objects]) - probability[row])
-    rides, kind = tracks.rides.copy(), tracks.kind.copy()
-    rides[row] += config.kind_gain * (np.array([o.kind is Kind.CYCLIST for o in objects]) - rides[row])
-    kind[row] = np.where(kind[row] == VEHICLE, VEHICLE, np.where(rides[row] > 0.5, CYCLIST, PERSON))
     unseen, hits = tracks.unseen.copy(), tracks.hits.copy()
     unseen[row], hits[row] = 0, hits[row] + 1
     return replace(
         tracks, mean=mean, cov=cov, turn=turn, turn_cov=turn_cov, size=size, size_var=size_var, acceleration=acceleration,
-        unseen=unseen, hits=hits, probability=probability, rides=rides, kind=kind,
+        unseen=unseen, hits=hits, probability=probability,
     )  # fmt: skip
 
 
@@ -324,5 +313,5 @@ def _begun(
     return Tracks(
         next_id + np.arange(n), kind, np.concatenate([z, np.zeros((n, 2))], 1), cov, np.stack([yaw, zero], -1), turn_cov,
         np.array([(o.length, o.width) for o in objects], float).reshape(n, 2), np.full(n, config.size_std**2),
-        zero, zero, zero, np.ones(n, int), config.probability_gain * score, (kind == CYCLIST).astype(float), next_id + n,
+        zero, zero, zero, np.ones(n, int), config.probability_gain * score, next_id + n,
     )  # fmt: skip
