@@ -34,7 +34,8 @@ class VulnerableConfig:
     sure: float = 2.0  # standard deviations, guess
     fastest: float = 3.5  # m/s on foot, guess (Euro NCAP's runner: 2.2): faster, and more than
     towards: float = 1.0  # m/s of it towards us, guess: two of a crowd taken for one; away or across it may be an unrecognised cyclist
-    position_doubt: float = 1.0  # m, guess: a track less certain is not warned of
+    position_doubt: float = 1.0  # m, guess: a track less certain is not warned of,
+    seen: float = 0.1  # s, guess: nor one that was last seen earlier, for the tracks of a crowd swap their people
     same: float = 2.0  # m, guess: tracks so near each other are one body that was taken for both kinds; the likelier kind is told
     confirm: float = 0.1  # s, guess
     hold: float = 0.6  # s, guess
@@ -55,7 +56,7 @@ def vulnerable_collision(
     worst: tuple[float, Track, Closing, tuple[float, float]] | None = None
     if not known or config.least_speed <= car.speed <= config.highest_speed:
         for track, how in others:
-            if how.rate <= config.sure * how.rate_std or track.position_std > config.position_doubt:
+            if how.rate <= config.sure * how.rate_std or track.position_std > config.position_doubt or track.unseen > config.seen:
                 continue
             if track.kind == Kind.PERSON and track.vx < -config.towards and hypot(track.vx, track.vy) > config.fastest:
                 continue

@@ -33,7 +33,8 @@ class OdometryConfig:
     spacing: int = 10  # px between corners
     least_corners: int = 25
     flow_std: float = 0.3  # px, of a corner followed
-    still: float = 0.25  # px of median flow, below which we stand
+    still: float = 0.25  # px of median flow, below which, for
+    still_for: float = 0.15  # s on end, we stand: at night the lit windows of a far town hold still for a picture or two
     cell: float = 0.05  # m, of the road patch
     patch: float = 4.0  # m, the template's length
     wide: float = 2.4  # m to each side
@@ -72,6 +73,7 @@ class OdometryState:
     matched: float = float("-inf")  # when speed was last measured
     outliers: int = 0
     first: float | None = None  # m/s, measured once since speed was last known
+    still: float = float("inf")  # since when nothing has moved
 
 
 @dataclass(frozen=True)
@@ -106,9 +108,11 @@ def step(
     )
     turned, flow, way = _turned(state, small, _scaled(camera, scale), dt, config)
     travelled = None
-    if flow is not None and flow < config.still:
+    still = min(state.still, state.t) if flow is not None and flow < config.still else float("inf")
+    state = replace(state, still=still)
+    if frame.t - still >= config.still_for:
         state = _corrected(state, frame.t, 0.0, 0.1, config)
-    elif turned is not None:
+    elif still == float("inf") and turned is not None:
         travelled = _travelled(state, grey, camera, turned, flow, dt, config)
         if travelled is not None:
             state = _corrected(state, frame.t, travelled[0] / dt, travelled[1] / dt, config)
@@ -254,7 +258,8 @@ def _travelled(
     total = weight @ score
     if flow > config.moving:  # what stays in its place then is dirt, a reflection, or what a codec left
         total[np.abs(at) < config.frozen] = -1.0
-    total[at < -config.frozen - config.backward * dt] = -1.0
+    stood = state.var < UNKNOWN_SPEED_STD**2 and state.speed < config.backward  # only who stood reverses; falling rain looks like it
+    total[at < -config.frozen - config.backward * dt * stood] = -1.0
     expected = 0.025 * (at - state.speed * dt) ** 2 / (state.var * dt**2 + 0.3**2)
     best = int(np.argmax(total - np.minimum(expected, 0.3)))
     if total[best] < config.match or best in (0, count - 1):

@@ -365,3 +365,12 @@ def test_a_body_taken_for_a_cyclist_and_a_person_is_told_as_the_likelier():
 
     kinds = {w.kind for _, w in play(1.2, 11.0, scene) if w.kind in (WarningKind.PEDESTRIAN_COLLISION, WarningKind.CYCLIST_COLLISION)}
     assert kinds == {WarningKind.PEDESTRIAN_COLLISION}
+
+
+def test_somebody_on_foot_is_warned_of_only_while_seen():
+    def told(unseen: float) -> list[Warning]:
+        person = track(26.0, kind=Kind.PERSON, unseen=unseen)
+        return [w for _, w in play(1.2, 11.0, lambda t: world(t, 11.0, replace(person, x=26.0 - 11.0 * t)))
+                if w.kind == WarningKind.PEDESTRIAN_COLLISION]  # fmt: skip
+
+    assert told(0.05) and not told(0.15)

@@ -57,6 +57,32 @@ def test_standing_is_no_motion(road):
     assert told[-1].speed < 0.1 and told[-1].speed_std < 0.3
 
 
+def test_a_picture_or_two_that_hold_still_are_no_standing():
+    rng, state = np.random.default_rng(0), odometry.initial()
+    image = cv2.GaussianBlur(rng.integers(0, 255, (288, 512, 3), np.uint8), (0, 0), 3)
+    told = []
+    for k in range(6):
+        state, motion, _ = odometry.step(state, Frame(k / HZ, "front", image), model_camera(), 0.0, CONFIG)
+        told.append(speed_known(motion))
+    assert not any(told[:4]) and told[5] and state.speed == 0.0  # the third pair is the first to count, and two must agree
+
+
+def test_only_who_stood_reverses(monkeypatch):
+    """The road is fed in: 0.15 m back in 0.05 s, as falling rain feigns at night."""
+    ground = np.random.default_rng(0).normal(0, 9, (1200, 96)).astype(np.float32)  # from 60 m on, towards us
+
+    def road(image, camera, turn, start, end, config):
+        first = round((60 - end) / config.cell) + (3 if image is None else 0)  # None: the new picture
+        return ground[first : first + round((end - start) / config.cell)]
+
+    monkeypatch.setattr(odometry, "_road", road)
+    for state, reverses in ((odometry.initial(), False), (odometry.OdometryState(speed=15.0, var=0.5), False),
+                            (odometry.OdometryState(speed=0.0, var=0.1), True)):  # fmt: skip
+        way = odometry._travelled(replace(state, road=ground), None, model_camera(), np.eye(3), 5.0, 0.05, CONFIG)
+        assert (way is not None) == reverses
+        assert way is None or way[0] == pytest.approx(-0.15, abs=0.03)
+
+
 def test_a_picture_without_texture_leaves_speed_unknown():
     state, camera = odometry.initial(), model_camera()
     for k in range(5):
