@@ -33,6 +33,7 @@ class VulnerableConfig:
     highest_speed: float = 80 / 3.6  # m/s, fastest of them
     sure: float = 2.0  # standard deviations, guess
     fastest: float = 3.5  # m/s on foot, guess (Euro NCAP's runner: 2.2): faster, and more than
+    quickest: float = 12.0  # m/s, guess: nobody on foot or on a bicycle is faster
     towards: float = 1.0  # m/s of it towards us, guess: two of a crowd taken for one; away or across it may be an unrecognised cyclist
     position_doubt: float = 1.0  # m, guess: a track less certain is not warned of,
     seen: float = 0.1  # s, guess: nor one that was last seen earlier, for the tracks of a crowd swap their people
@@ -58,7 +59,8 @@ def vulnerable_collision(
         for track, how in others:
             if how.rate <= config.sure * how.rate_std or track.position_std > config.position_doubt or track.unseen > config.seen:
                 continue
-            if track.kind == Kind.PERSON and track.vx < -config.towards and hypot(track.vx, track.vy) > config.fastest:
+            speed = hypot(track.vx, track.vy)
+            if speed > config.quickest or (track.kind == Kind.PERSON and track.vx < -config.towards and speed > config.fastest):
                 continue
             if not _meets(track, how, paths, vehicle, config):
                 continue

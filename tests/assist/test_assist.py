@@ -374,3 +374,10 @@ def test_somebody_on_foot_is_warned_of_only_while_seen():
                 if w.kind == WarningKind.PEDESTRIAN_COLLISION]  # fmt: skip
 
     assert told(0.05) and not told(0.15)
+
+
+@pytest.mark.parametrize("vx, told", [(3.0, True), (20.3, False)])
+def test_nobody_on_foot_keeps_up_with_a_car(vx, told):
+    person = track(20.0, vx=vx, kind=Kind.PERSON)
+    warned = play(1.2, 20.0, lambda t: world(t, 20.0, replace(person, x=20.0 - 2.0 * t)))
+    assert any(w.kind == WarningKind.PEDESTRIAN_COLLISION for _, w in warned) == told
