@@ -43,6 +43,7 @@ from nanopilot.messages import (
 
 SPEED_GATED = (WarningKind.HEADWAY, WarningKind.LANE_DEPARTURE, WarningKind.OVER_SPEED, WarningKind.RED_LIGHT, WarningKind.LEAD_LEFT,
                WarningKind.GREEN_LIGHT)  # fmt: skip
+SEEN = 0.5  # s: how who was seen before that comes closer is not plotted
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Config:
 class State:
     growths: Growths = field(default_factory=closing_.nobody)
     lead: int = -1
-    how: Closing | None = None  # of the closest in path, for who plots it
+    how: Closing | None = None  # of the closest in path while it is seen, for who plots it
     forward: Latch = Latch()
     headway: HeadwayState = HeadwayState()
     lane: LaneState = LaneState()
@@ -125,7 +126,8 @@ def step(
     all_of_them = (collision, people, *departures, *beside, red, gap, comes_in, over, sign, *chimes, blocked, uncalibrated)
     active = tuple(w for w in all_of_them if w is not None)
     warnings = Warnings(t, active, begun(state.active, active), tuple(off(car)), speed_state.limit)
-    state = State(growths, -1 if lead is None else lead.id, how, forward_state, headway_state, lane_state, vulnerable_state, speed_state,
+    shown = how if lead is not None and lead.unseen <= SEEN else None
+    state = State(growths, -1 if lead is None else lead.id, shown, forward_state, headway_state, lane_state, vulnerable_state, speed_state,
                   light_state, standstill_state, blind_state, cut_in_state, camera_state, active)  # fmt: skip
     return state, warnings
 

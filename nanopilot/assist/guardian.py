@@ -11,7 +11,7 @@ the cancel button ends it. Who crosses on wheels other than a bicycle's is judge
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import erf, hypot, inf, sqrt
+from math import erf, exp, hypot, inf, sqrt
 
 from nanopilot.assist import State as AssistState
 from nanopilot.assist import in_path, keeping
@@ -39,6 +39,7 @@ class Config:
     asked: float = 8.0  # m/s² of full braking
     response: float = 0.25  # s from a frame to deceleration: frame, filter, brakes
     margin: float = 1.0  # m that should be left at the end; distances are told half a metre too large
+    margin_slowing: float = 3.0  # m more behind who brakes, for his speed and braking are known to 1 m/s and 2 m/s² only
     least_speed: float = 8 / 3.6  # m/s; UN R152 asks from 10 km/h
     likely: tuple[float, float, float, float] = (0.4, 0.5, 0.55, 0.6)  # probability of being in our way that a stage needs
     arc_times: tuple[float, float] = (1.0, 2.5)  # s of time to collision: up to there only the arc we drive counts, from there half
@@ -50,6 +51,7 @@ class Config:
     least_probability: tuple[float, float, float] = (0.5, 0.38, 0.38)  # of a vehicle, a person, a cyclist: people are told less surely
     unseen: float = 0.3  # s since a track was seen, to begin anything
     braking: float = 1.0  # m/s² of the other; less is taken for noise
+    goes_on: float = 2.0  # s, time constant with which the braking of whom we watch fades from memory: few let go within a second
     over: float = 0.3  # m/s of closing speed at which the danger is over
     beyond: float = 0.4  # m more beside us until somebody has left our way
     confirm: float = 0.05  # s
@@ -80,6 +82,8 @@ class State:
     stands: float = inf  # when we came to a stand braking; inf: not
     keeping: KeepingState = KeepingState()
     reason: str = ""
+    slows: float = 0.0  # m/s² by which the target has braked, fading
+    t: float = 0.0
 
 
 def initial() -> State:
@@ -94,7 +98,8 @@ def step(
     t, c = world.t, config
     if not speed_known(car):
         return State(), Guard(t)
-    threats = _threats(assist, world, car, vehicle, c)
+    slows = state.slows * exp(-max(t - state.t, 0.0) / c.goes_on)
+    threats = _threats(assist, world, car, vehicle, c, {state.target: slows})
     wanted, worst = 0, None
     for threat in threats:
         level = stage(threat, state.latch.level if threat.track.id == state.target else 0, c)
@@ -125,10 +130,15 @@ def step(
     kept, curvature, why = keeping.step(state.keeping, assist.lane, world, percept, car, vehicle, c.keeping)
     braking = {PARTIAL: -c.partial, FULL: -c.asked}.get(latch.level, 0.0)
     guard = Guard(t, STAGES[latch.level], braking, curvature, reason or why, target)
-    return State(latch, target, min(state.warned, t) if latch.level else inf, stands, kept, reason), guard
+    braked = next((-x.track.acceleration for x in threats if x.track.id == target), 0.0)
+    slows = max(braked, slows if target == state.target else 0.0)
+    return State(latch, target, min(state.warned, t) if latch.level else inf, stands, kept, reason, slows, t), guard
 
 
-def _threats(assist: AssistState, world: World, car: CarState, vehicle: VehicleModel, config: Config) -> list[Threat]:
+def _threats(
+    assist: AssistState, world: World, car: CarState, vehicle: VehicleModel, config: Config, slowed: dict[int, float]
+) -> list[Threat]:
+    """Of each track; `slowed` tells by which deceleration, at least, those are taken to slow down."""
     paths = own_paths(world, car, config.path)
     threats = []
     for track in world.tracks:
@@ -136,7 +146,8 @@ def _threats(assist: AssistState, world: World, car: CarState, vehicle: VehicleM
         if in_path.usable(track, config.path) and track.age >= config.least_age and track.probability >= sure:
             how = closing(track, assist.growths.get(track.id), world, vehicle, config.closing)
             likely = likelihood(track, how, paths, vehicle, config)
-            threats.append(Threat(track, how, time_left(how, track, world.speed, config), likely))
+            slows = max(-track.acceleration, slowed.get(track.id, 0.0))
+            threats.append(Threat(track, how, time_left(how, track, world.speed, config, slows), likely))
     return threats
 
 
@@ -151,21 +162,23 @@ def stage(threat: Threat, shown: int, config: Config) -> int:
     return wanted
 
 
-def time_left(how: Closing, track: Track, own: float, config: Config) -> float:
-    """Seconds until braking with `full` must begin to end `margin` before the track, which goes on slowing down as it does now.
+def time_left(how: Closing, track: Track, own: float, config: Config, slows: float) -> float:
+    """Seconds until braking with `full` must begin to end `margin` before the track, which goes on slowing down by `slows` m/s².
 
     inf when it isn't closing, or not within HORIZON; negative when it is too late, by how long at this closing speed.
     """
     if how.speed <= 0:
         return inf
     other = max(own - how.speed, 0.0)
-    slows = -track.acceleration if track.vx > 1.0 and -track.acceleration > config.braking else 0.0
+    slows = slows if track.vx > 1.0 and slows > config.braking else 0.0
+
+    margin = config.margin + (config.margin_slowing if slows else 0.0)
 
     def spare(t: float) -> float:
         """Metres left over when braking begins in `t` s."""
         s = min(t, other / slows) if slows else t
         gap, speed = how.gap + (other - slows * s / 2) * s - own * t, other - slows * s
-        return gap - config.margin - (own - speed) * config.response - braking_distance(own, speed, slows, config.full)
+        return gap - margin - (own - speed) * config.response - braking_distance(own, speed, slows, config.full)
 
     if not slows or spare(0.0) < 0:
         return spare(0.0) / how.speed

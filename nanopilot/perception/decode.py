@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float32, Int, UInt8
 from nanopilot.geometry import MODEL_FOCAL, camera_from_vehicle, looks_aside, road_from_image
 from nanopilot.messages import CameraModel, Detection, LaneLine, PaintColour, PaintForm, PathProposal, Percept, RoadEdge, SceneClass
 from nanopilot.perception import heads
+from nanopilot.perception.feet import FeetConfig, on_their_feet
 from nanopilot.perception.paint import paint
 
 Array = np.ndarray
@@ -45,6 +46,7 @@ class Config:
     edge_near: float = 3.0  # m: nearer rows see too little of the road's width
     valid: float = 0.5  # least confidence of a usable picture
     roof: float = 120.0  # m, largest free distance
+    feet: FeetConfig = FeetConfig()
 
 
 @lru_cache(maxsize=8)
@@ -249,7 +251,7 @@ def decode(
     if confidence < config.valid:
         blind = np.zeros(scene.shape[1], np.float32)
         return Percept(t, name, (), None, (), scene, blind, confidence, valid=False)
-    found = objects(outputs["heat"], outputs["box"], camera, config)
+    found = on_their_feet(objects(outputs["heat"], outputs["box"], camera, config), scene, camera, config.feet)
     if looks_aside(camera):  # lanes, path and free road are told of the way ahead alone
         return Percept(t, name, (), None, found, scene, np.zeros(scene.shape[1], np.float32), confidence, valid=True)
     return Percept(

@@ -381,3 +381,11 @@ def test_nobody_on_foot_keeps_up_with_a_car(vx, told):
     person = track(20.0, vx=vx, kind=Kind.PERSON)
     warned = play(1.2, 20.0, lambda t: world(t, 20.0, replace(person, x=20.0 - 2.0 * t)))
     assert any(w.kind == WarningKind.PEDESTRIAN_COLLISION for _, w in warned) == told
+
+
+def test_how_a_lead_comes_closer_is_told_while_it_is_seen():
+    state = assist.initial()
+    for k, unseen in enumerate((0.0, 0.2, 0.8)):
+        now = world(k * DT, 20.0, track(30.0, vx=15.0, unseen=unseen))
+        state, _ = assist.step(state, now, seen(k * DT), car(k * DT, 20.0), CAMERA, CAR, assist.Config())
+        assert (state.how is not None) == (unseen < 0.5)

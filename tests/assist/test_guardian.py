@@ -106,6 +106,18 @@ def test_a_lead_that_brakes_is_not_hit(slows):
     assert min(g for _, g, *_ in run) > 0 and max(stages(run)) >= 3
 
 
+def test_a_lead_that_seems_to_let_go_of_its_brake_for_a_moment_is_still_taken_to_brake():
+    """The time left in the step after, with a deceleration of 5 m/s² that is 0 all at once: as if it were a little less."""
+    state, left = guardian.State(), []
+    for k, acceleration in enumerate((-5.0, -5.0, -5.0, 0.0)):
+        t, lead = k * DT, track(FRONT + 2.25 + 15.0, 0.0, 12.0, acceleration=acceleration)
+        one = replace(world(t, 20.0, lead), t=t)
+        state, guard = guardian.step(state, assist.State(), one, None, car(t, 20.0), CAR, CONFIG)
+        left.append((state.target, state.slows))
+        assert STAGES.index(guard.stage) >= 1 or k == 0
+    assert left[2] == (1, 5.0) and left[3] == (1, pytest.approx(5.0 * np.exp(-DT / CONFIG.goes_on)))
+
+
 def test_who_follows_at_two_seconds_or_drives_away_is_left_alone():
     assert max(stages(drive(20.0, 40.0, 20.0))) == 0
     assert max(stages(drive(20.0, 10.0, 25.0))) == 0
@@ -221,9 +233,9 @@ def test_braking_distance_is_that_of_two_cars_stepped_in_time(own, share, slows,
 @settings(max_examples=60, deadline=None)
 def test_braking_in_time_left_ends_before_somebody_who_slows_down(own, share, slows, gap):
     """By simulation in steps of 1 ms: whoever brakes then stops with the margin, and what the response takes, to spare."""
-    other = share * own
+    other, margin = share * own, CONFIG.margin + CONFIG.margin_slowing
     how = Closing(gap, own - other, (own - other) / gap, 0.01, gap / (own - other), 0.1)
-    left = guardian.time_left(how, track(FRONT + gap + 2.25, 0.0, other, acceleration=-slows), own, CONFIG)
+    left = guardian.time_left(how, track(FRONT + gap + 2.25, 0.0, other), own, CONFIG, slows)
     a, b, room, t, told, least = own, other, gap, 0.0, 0.0, gap
     late = left < 0
     if late:
@@ -240,9 +252,9 @@ def test_braking_in_time_left_ends_before_somebody_who_slows_down(own, share, sl
     if left == np.inf:
         assert least > 0
     elif late:
-        assert least < CONFIG.margin + (own - other) * CONFIG.response + 0.1
+        assert least < margin + (own - other) * CONFIG.response + 0.1
     else:
-        assert least == pytest.approx(CONFIG.margin + told, abs=0.5)
+        assert least == pytest.approx(margin + told, abs=0.5)
 
 
 # ------------------------------------------------------------------------- lane keeping
