@@ -15,16 +15,14 @@ from typing import Literal
 import cv2
 import numpy as np
 from jaxtyping import Float, Float32
-from numba import njit
 
 from nanopilot.geometry import child_from_parent, parent_from_child
 from nanopilot.messages import Behaviour, Plan, Room, Track, VehicleModel, World
+from nanopilot.planning.potential import BIG, WEAKLY, cells, descent, frontier, read, smooth, spread
 
 Array = np.ndarray
 
-BIG = 1e6  # m: not to be reached
 LOOKS_AROUND = "lost sight, looks around"
-WEAKLY = 50  # percent below which a cell is rather free than not
 Task = Literal["walk", "explore", "follow"]
 
 
@@ -166,23 +164,7 @@ def _follow(state: State, world: World, room: Room, clearance: Array, config: Co
     return state, cells(at[None], room), f"{distance:.1f} m behind", close
 
 
-def frontier(room: Room) -> Array:
-    """Free cells beside unknown ones, in patches big enough to walk to, as (n, 2) row and column."""
-    free = (room.occupancy < WEAKLY).astype(np.uint8)  # at the edge a cell was seen once, from afar: 40 to 50 percent
-    unknown = (room.occupancy == Room.UNKNOWN).astype(np.uint8)
-    edge = free & cv2.dilate(unknown, np.ones((3, 3), np.uint8))
-    count, label, stats, _ = cv2.connectedComponentsWithStats(edge, connectivity=8)
-    big = [k for k in range(1, count) if stats[k, cv2.CC_STAT_AREA] >= 6]
-    return np.argwhere(np.isin(label, big))
-
-
-def cells(points: Float[Array, "n 2"], room: Room) -> Array:
-    """Row and column of points in the room's frame, kept inside."""
-    at = np.floor((points - room.origin) / room.cell).astype(int)[:, ::-1]
-    return np.clip(at, 0, np.array(room.occupancy.shape) - 1)
-
-
-# --------------------------------------------------------------------------- potential
+# --------------------------------------------------------------------------- arcs
 
 
 def _cost(room: Room, clearance: Array, tracks: tuple[Track, ...], config: Config) -> Float32[Array, "h w"]:
@@ -199,52 +181,14 @@ def _cost(room: Room, clearance: Array, tracks: tuple[Track, ...], config: Confi
     return cost.astype(np.float32)
 
 
-def spread(cost: Float32[Array, "h w"], goals: Array, cell: float) -> Float32[Array, "h w"]:
-    """Least cost from every cell to any goal, over eight neighbours."""
-    out = np.full(cost.shape, BIG, np.float32)
-    if len(goals):
-        out[goals[:, 0], goals[:, 1]] = 0.0
-        _sweep(out, cost, np.float32(cell))
-    return out
-
-
-@njit(cache=True)
-def _sweep(out, cost, cell):  # fast sweeping (Zhao 2005): four orders of passes until nothing changes
-    h, w = out.shape
-    for _ in range(60):
-        changed = False
-        for order in range(4):
-            for i in range(h):
-                r = i if order % 2 == 0 else h - 1 - i
-                for j in range(w):
-                    c = j if order < 2 else w - 1 - j
-                    best = out[r, c]
-                    for dr in range(-1, 2):
-                        for dc in range(-1, 2):
-                            rr, cc = r + dr, c + dc
-                            if (dr != 0 or dc != 0) and 0 <= rr < h and 0 <= cc < w:
-                                length = cell * (1.41421356 if dr != 0 and dc != 0 else 1.0)
-                                value = out[rr, cc] + length * 0.5 * (cost[r, c] + cost[rr, cc])
-                                if value < best - 1e-4:
-                                    best = value
-                    if best < out[r, c]:
-                        out[r, c] = best
-                        changed = True
-        if not changed:
-            return
-
-
-# --------------------------------------------------------------------------- arcs
-
-
 def _choose(state: State, world: World, room: Room, clearance: Array, config: Config) -> tuple[float, float, str]:
     """The best (speed, turn), and why where it is none."""
     speeds = np.array([v for v in config.speeds if v <= world.speed_limit + 1e-9])
     speed, turn = (a.ravel() for a in np.meshgrid(speeds, np.array(config.turns), indexing="ij"))
     poses = arcs(speed, turn, config.horizon, config.step)  # (n, k, 3)
     xy = parent_from_child(poses[..., :2], room.x, room.y, room.yaw)
-    room_left = _read(clearance, xy, room)  # (n, k)
-    start = float(_read(clearance, np.array([[[room.x, room.y]]]), room)[0, 0])
+    room_left = read(clearance, xy, room)  # (n, k)
+    start = float(read(clearance, np.array([[[room.x, room.y]]]), room)[0, 0])
     allowed = room_left.min(1) >= min(config.body, start - 0.02)
     away = np.full(room_left.shape, np.inf)
     times = config.step * np.arange(1, poses.shape[1] + 1)
@@ -256,8 +200,8 @@ def _choose(state: State, world: World, room: Room, clearance: Array, config: Co
     allowed &= ~moving | (away.min(1) >= min(config.person, now + 0.05))
     end = poses[:, -1]
     look = end[:, :2] + config.ahead * np.stack([np.cos(end[:, 2]), np.sin(end[:, 2])], -1)
-    score = _smooth(state.potential, parent_from_child(look, room.x, room.y, room.yaw), room)
-    passed = _smooth(state.potential, xy.reshape(-1, 2), room).reshape(room_left.shape).min(1)
+    score = smooth(state.potential, parent_from_child(look, room.x, room.y, room.yaw), room)
+    passed = smooth(state.potential, xy.reshape(-1, 2), room).reshape(room_left.shape).min(1)
     # a goal nearer than `ahead` is not walked past; one that is beside us is turned to
     score = np.where(passed < config.ahead, np.minimum(score, passed) + np.where(moving, 0.0, config.facing * score), score)
     score = score + config.near * np.maximum(0.0, config.roomy - room_left.min(1)) + config.restless * np.abs(turn - state.turn)
@@ -267,7 +211,7 @@ def _choose(state: State, world: World, room: Room, clearance: Array, config: Co
     if not np.isfinite(score[best]) or score[best] >= BIG / 2:
         return 0.0, 0.0, "no way"
     if not moving[best] and now > config.wary:  # no arc is better than standing, and nobody is waited for: turn to where the way goes
-        way = _descent(state.potential, room)
+        way = descent(state.potential, room)
         return 0.0, float(np.clip(way, -config.look_around, config.look_around)) if abs(way) > config.steep else float(turn[best]), ""
     return float(speed[best]), float(turn[best]), "wait" if not moving[best] and now < config.wary + 0.5 else ""
 
@@ -280,21 +224,10 @@ def _gives_way(world: World, room: Room, clearance: Array, config: Config) -> Fl
     x, y = -sum(np.array([t.x, t.y]) / max(np.hypot(t.x, t.y), 0.1) ** 2 for t in close)
     away = config.yielding * np.array([x, y]) / max(float(np.hypot(x, y)), 1e-6)
     spots = parent_from_child(np.linspace(0.0, 1.5, 4)[:, None] * away, room.x, room.y, room.yaw)
-    room_left = _read(clearance, spots[None], room)[0]
+    room_left = read(clearance, spots[None], room)[0]
     end = 1.5 * away
     nearer = any(np.hypot(t.x - end[0], t.y - end[1]) < min(config.elbow_room, np.hypot(t.x, t.y)) for t in world.tracks)
     return None if nearer or room_left[1:].min() < min(config.body, room_left[0] + 0.02) else away
-
-
-def _descent(potential: Float32[Array, "h w"], room: Room) -> float:
-    """Bearing of where the potential leads to in the next half metre, rad."""
-    at = cells(np.array([[room.x, room.y]]), room)[0]
-    for _ in range(5):
-        low, high = np.maximum(at - 1, 0), np.minimum(at + 2, potential.shape)
-        window = potential[low[0] : high[0], low[1] : high[1]]
-        at = low + np.array(np.unravel_index(window.argmin(), window.shape))
-    x, y = child_from_parent(np.array(room.origin) + (at[::-1] + 0.5) * room.cell, room.x, room.y, room.yaw)
-    return float(np.arctan2(y, x)) if np.hypot(x, y) > room.cell else 0.0
 
 
 def arcs(speed: Float[Array, " n"], turn: Float[Array, " n"], horizon: float, step: float) -> Float[Array, "n k 3"]:
@@ -304,17 +237,6 @@ def arcs(speed: Float[Array, " n"], turn: Float[Array, " n"], horizon: float, st
     bend = np.sinc(yaw / (2 * np.pi))  # sin(yaw / 2) / (yaw / 2)
     length = speed[:, None] * t * bend
     return np.stack([length * np.cos(yaw / 2), length * np.sin(yaw / 2), yaw], -1)
-
-
-def _read(grid: Array, xy: Float[Array, "n k 2"], room: Room) -> Array:
-    at = cells(xy.reshape(-1, 2), room)
-    return grid[at[:, 0], at[:, 1]].reshape(xy.shape[:-1])
-
-
-def _smooth(grid: Float32[Array, "h w"], xy: Float[Array, "n 2"], room: Room) -> Array:
-    """Between the cells' middles."""
-    at = ((xy - room.origin) / room.cell - 0.5).astype(np.float32)
-    return cv2.remap(grid, at[:, 0], at[:, 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=BIG).ravel().astype(float)
 
 
 def _plan(world: World, velocity: Float[Array, "3"], reason: str, behaviour: Behaviour, config: Config) -> Plan:

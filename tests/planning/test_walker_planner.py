@@ -9,6 +9,7 @@ from scipy.sparse.csgraph import dijkstra
 
 from nanopilot.messages import Behaviour, Room
 from nanopilot.planning import walker
+from nanopilot.planning.potential import frontier, spread
 from tests.rooms import BODY, person, room
 
 
@@ -35,7 +36,7 @@ def test_the_potential_is_dijkstras():
     graph = coo_array((lengths, (rows, columns)), shape=(h * w, h * w))
     goals = np.array([[3, 4], [20, 28]])
     exact = dijkstra(graph, directed=False, indices=index[goals[:, 0], goals[:, 1]], min_only=True).reshape(h, w)
-    assert walker.spread(cost, goals, 0.1) == pytest.approx(exact, abs=0.01)
+    assert spread(cost, goals, 0.1) == pytest.approx(exact, abs=0.01)
 
 
 def test_arcs_are_what_small_steps_add_up_to():
@@ -80,19 +81,19 @@ def test_walled_in_it_stays():
 
 
 def test_a_known_room_has_no_edge_and_an_unknown_half_has_one():
-    assert len(walker.frontier(world().room)) == 0
+    assert len(frontier(world().room)) == 0
     grid = np.full((50, 50), 2, np.uint8)
     grid[:, 25:] = Room.UNKNOWN
-    edge = walker.frontier(Room(0.0, 0.0, 0.0, np.zeros(2), 0.1, grid))
+    edge = frontier(Room(0.0, 0.0, 0.0, np.zeros(2), 0.1, grid))
     assert len(edge) == 50 and (edge[:, 1] == 24).all()
 
 
 def test_what_was_seen_free_once_is_an_edge_and_what_was_met_once_is_none():
     grid = np.full((50, 50), 2, np.uint8)
     grid[:, 24], grid[:, 25:] = 41, Room.UNKNOWN  # 100 / (1 + exp(0.35)), one ray's free
-    assert len(walker.frontier(Room(0.0, 0.0, 0.0, np.zeros(2), 0.1, grid))) == 50
+    assert len(frontier(Room(0.0, 0.0, 0.0, np.zeros(2), 0.1, grid))) == 50
     grid[:, 24] = 71  # 100 / (1 + exp(-0.9)), one ray's end
-    assert len(walker.frontier(Room(0.0, 0.0, 0.0, np.zeros(2), 0.1, grid))) == 0
+    assert len(frontier(Room(0.0, 0.0, 0.0, np.zeros(2), 0.1, grid))) == 0
 
 
 def filled(seen, rows, columns, value=Room.UNKNOWN):
