@@ -145,6 +145,8 @@ def _near(state: State, world: World, room: Room, vehicle: VehicleModel, c: Conf
     state = replace(state, spot=spot)
     state = hands(state, world, state.palms, c, dt)
     off, velocity = loops(spot, c.arm, room, c)
+    if abs(off[1]) > c.square:
+        velocity[0] = min(velocity[0], 0.0)
     good = abs(off[0]) < 0.03 and abs(off[1]) < 0.04 and abs(off[2]) < 0.12
     state = replace(state, steady=state.steady + 1 if good else 0)
     late = world.t - state.since > c.patience
@@ -195,9 +197,10 @@ def _lower(state: State, world: World, room: Room, vehicle: VehicleModel, c: Con
 
 
 def _release(state: State, world: World, room: Room, vehicle: VehicleModel, c: Config, dt: float) -> tuple[State, Plan]:
+    """Open the palms, then raise them over the box."""
     x, y, z, _ = state.palms
-    state = hands(state, world, (x, y, z, c.wide), c, dt)
-    return after(state, 2.5, "leave"), still(world, "lets go")
+    state = hands(state, world, (x, y, z if world.t - state.since < c.open else c.above, c.wide), c, dt)
+    return after(state, c.open + 1.5, "leave"), still(world, "lets go")
 
 
 def _leave(state: State, world: World, room: Room, vehicle: VehicleModel, c: Config, dt: float) -> tuple[State, Plan]:

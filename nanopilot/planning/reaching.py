@@ -27,7 +27,7 @@ class Config:
     box: str = ""  # its colour; "": any
     table: str = ""
     walk: walker.Config = field(default_factory=walker.Config)
-    carry: walker.Config = field(default_factory=lambda: walker.Config(body=0.42, roomy=0.7, turns=CALM))  # what is held sticks out
+    carry: walker.Config = field(default_factory=lambda: walker.Config(body=0.48, roomy=0.75, turns=CALM))  # what is held sticks out
     settle: float = 6.0  # s that it stands at first: its feet tell what its gyro is off
     sure: float = 0.02  # weight of looks from which a thing is believed
     closely: float = 1.8  # m from which things are surely seen
@@ -39,15 +39,19 @@ class Config:
     looking: float = 0.15  # m before it stands there that it looks where the box is
     arm: float = 0.43  # m to it, and to where it is put, at which it stops: as far as arms reach, so that it is held in its middle
     half_depth: float = 0.10  # m of a box: parcels of 17 to 23 cm
+    half_width: float = 0.125  # m across: of 22 to 28 cm
+    other_side: float = 0.8  # rad between where the box's seen side looks and the table's front from which it is not the box's front
     overhang: float = 0.10  # m that tables' tops stand out over their feet
-    inside: float = 0.14  # m from a top's edge to where the box's middle is put
+    inside: float = 0.17  # m from a top's edge to where the box's middle is put
     grip: float = 0.84  # m above the floor: 10 cm above a table
     over: float = 0.12  # m higher, where nothing is touched
     ready: float = 0.27  # m before the pelvis
     held: float = 0.34
     longest: float = 0.43  # m that arms reach forward (the arms' solver is 1 cm short there)
-    wide: float = 0.22  # m, half the open palms' distance
+    wide: float = 0.25  # m, half the open palms' distance
     tight: float = 0.06  # m: pressed as far as the body lets
+    open: float = 1.7  # s that palms take to open
+    above: float = 1.05  # m above the floor where open palms are over any box, which a turned one could catch on the way back
     nothing: float = 0.18  # m between palms from which nothing is held: parcels are 22 to 28 cm wide
     hand: float = 0.2  # m/s of the palms
     close: float = 0.12  # m/s of a palm when squeezing
@@ -56,6 +60,7 @@ class Config:
     gain: float = 1.2  # 1/s of the last metre's loops
     aside: float = 0.7  # 1/s of that to the side, where it sways
     creep: float = 0.2  # m/s at most there
+    square: float = 0.07  # m aside from which it does not step nearer: an open palm would push the box
     beside: float = 0.42  # m to the side or behind where a thing forbids stepping that way: elbows reach 0.3 m
     patience: float = 20.0  # s of aligning until it tries from anew
     tries: int = 3
@@ -111,7 +116,8 @@ def spot_of(state: State, world: World, room: Room, c: Config) -> tuple[float, f
     if thing is None:
         return state.spot if state.phase not in ("look", "go") else None
     yaw = wrap(front.yaw + room.yaw)
-    x, y = _placed(thing, room) - depth * way(yaw)
+    aside = thing.kind == "box" and abs(wrap(thing.yaw - front.yaw)) > c.other_side
+    x, y = _placed(thing, room) - (c.half_width * way(thing.yaw + room.yaw) if aside else depth * way(yaw))
     return float(x), float(y), float(yaw)
 
 

@@ -34,7 +34,12 @@ class Config:
     horizon: float = 2.0  # s
     step: float = 0.2  # s
     occupied: int = 60  # percent from which a cell is a thing
-    body: float = 0.36  # m from the middle: nothing may come nearer (the arms are 0.27 m out, measured on the model; a cell errs by 0.05)
+    body: float = (
+        0.42  # m from the middle: nothing may come nearer (arms are 0.27 m out, it sways by 0.07, mapped things lack a rim of 0.1)
+    )
+    touching: float = 0.36  # m within which it steps to where there is more room: arms would touch
+    narrow: float = 0.55  # m within which things are walked away from
+    narrowness: float = 2.0  # m that a metre less than that costs, on average over an arc; less than the way costs there, or it would stand
     roomy: float = 0.7  # m from which more room is worth nothing
     tight: float = 4.0  # times the way costs more at `body` than at `roomy`
     unknown: float = 1.6  # times it costs where nothing was seen
@@ -45,9 +50,13 @@ class Config:
     elbow_room: float = 0.8  # m from somebody within which it steps away where it would stand: arms touch at 0.57
     elbow_seen: float = 1.5  # s unseen after which it doesn't
     yielding: float = 0.2  # m/s of such a step
+    patience: float = 3.0  # s of waiting for people after which it no longer waits for them to go first: they may wait for us
+    room_for_them: float = 1.1  # m from somebody that it steps away to after twice that, so that he walks on
     wary: float = 1.5  # m from which they cost
     restless: float = 0.05  # m for a rad/s of change to the last turn
     arrived: float = 0.3  # m
+    as_near: float = 0.45  # m that is near enough where no step brings it nearer
+    stuck: float = 5.0  # s without a step after which that is so
     replan: float = 0.4  # s between potentials
     distance: float = 1.6  # m that follow stays behind
     slack: float = 0.25  # m of that without walking
@@ -72,6 +81,8 @@ class State:
     followed: int = -1  # track
     last_seen: tuple[float, float] | None = None  # of the followed person, room frame
     lost: float = 0.0  # s since which it looks around where it was lost
+    stood: float = 0.0  # s since its last step
+    waited: float = 0.0  # s that it has stood near people, less those that it has walked since
     arrived: bool = False
     t: float = 0.0  # s
     looked: Float32[Array, "h w"] | None = None  # s that each cell was near, of `explore`
@@ -88,6 +99,7 @@ def step(state: State, world: World, vehicle: VehicleModel, config: Config) -> t
         raise ValueError("a walker's planner needs a room")
     thing = (room.occupancy >= config.occupied) & (room.occupancy != Room.UNKNOWN)
     clearance = cv2.distanceTransform((~thing).astype(np.uint8), cv2.DIST_L2, 5) * room.cell  # (H, W) m
+    dt = min(max(world.t - state.t, 0.0), 0.5)
     state, goals, reason, still = _task(state, world, room, clearance, config)
     if state.potential is None or world.t - state.planned >= config.replan:
         cost = _cost(room, clearance, world.tracks, config)
@@ -97,10 +109,17 @@ def step(state: State, world: World, vehicle: VehicleModel, config: Config) -> t
     if reason == LOOKS_AROUND:
         side = np.copysign(config.look_around, state.turn)
         return replace(state, turn=side), _plan(world, np.array([0.0, 0.0, side]), reason, Behaviour.KEEP_LANE, config)
+    off = _steps_off(world, room, clearance, config)
+    if off is not None:
+        return replace(state, turn=0.0, t=world.t), _plan(world, np.array([*off, 0.0]), "steps off", Behaviour.KEEP_LANE, config)
     speed, turn, why = _choose(state, world, room, clearance, config)
     follows = config.task == "follow"
-    near = config.apart if follows else config.elbow_room
-    away = _gives_way(world, room, clearance, replace(config, elbow_room=near)) if speed == 0.0 else None
+    long = state.waited > 2 * config.patience
+    near = config.apart if follows else config.room_for_them if long else config.elbow_room
+    away = _gives_way(world, room, clearance, near, np.inf if long else config.elbow_seen, config) if speed == 0.0 else None
+    waited = state.waited + (dt if speed == 0.0 and _nearest(world) < config.wary else -dt)
+    stood = state.stood + dt if speed == 0.0 else 0.0
+    state = replace(state, t=world.t, stood=stood, waited=float(np.clip(waited, 0.0, 3 * config.patience)))
     if away is not None:
         turn = turn if follows else 0.0
         return replace(state, turn=turn), _plan(world, np.array([*away, turn]), "gives way", Behaviour.KEEP_LANE, config)
@@ -121,7 +140,8 @@ def _task(state: State, world: World, room: Room, clearance: Array, config: Conf
         return _follow(state, world, room, clearance, config)
     if not len(world.route_line):
         return state, np.zeros((0, 2), int), "no goal", True
-    there = state.arrived or world.goal_distance < config.arrived
+    near = config.as_near if state.stood > config.stuck else config.arrived
+    there = state.arrived or world.goal_distance < near
     goal = parent_from_child(world.route_line[-1], room.x, room.y, room.yaw)
     return replace(state, arrived=there), cells(goal[None], room), f"{world.goal_distance:.1f} m to the goal", there
 
@@ -195,30 +215,42 @@ def _choose(state: State, world: World, room: Room, clearance: Array, config: Co
     for track in world.tracks:
         at = np.array([track.x, track.y]) + times[:, None] * np.array([track.vx, track.vy])
         away = np.minimum(away, np.hypot(*np.moveaxis(poses[..., :2] - at, -1, 0)))
-    now = min((float(np.hypot(t.x, t.y)) for t in world.tracks), default=np.inf)
+    now, patient = _nearest(world), _patient(state, config)
     moving = speed > 0
-    allowed &= ~moving | (away.min(1) >= min(config.person, now + 0.05))
+    allowed &= ~moving | (away.min(1) >= min(config.person, now + (0.05 if patient else 0.0)))
     end = poses[:, -1]
     look = end[:, :2] + config.ahead * np.stack([np.cos(end[:, 2]), np.sin(end[:, 2])], -1)
     score = smooth(state.potential, parent_from_child(look, room.x, room.y, room.yaw), room)
     passed = smooth(state.potential, xy.reshape(-1, 2), room).reshape(room_left.shape).min(1)
     # a goal nearer than `ahead` is not walked past; one that is beside us is turned to
-    score = np.where(passed < config.ahead, np.minimum(score, passed) + np.where(moving, 0.0, config.facing * score), score)
+    near = np.where(moving, np.minimum(score, passed), passed + config.facing * score)
+    score = np.where(passed < np.where(moving, 1.0, 2.0) * config.ahead, near, score)
+    score = score + config.narrowness * np.maximum(0.0, config.narrow - room_left).mean(1)
     score = score + config.near * np.maximum(0.0, config.roomy - room_left.min(1)) + config.restless * np.abs(turn - state.turn)
-    score = score + np.where(moving, 1.5 * np.maximum(0.0, config.wary - away.min(1)), 0.0)
+    score = score + np.where(moving & patient, 1.5 * np.maximum(0.0, config.wary - away.min(1)), 0.0)
     score = np.where(allowed, score, np.inf)
     best = int(np.argmin(score))
     if not np.isfinite(score[best]) or score[best] >= BIG / 2:
         return 0.0, 0.0, "no way"
-    if not moving[best] and now > config.wary:  # no arc is better than standing, and nobody is waited for: turn to where the way goes
+    if not moving[best] and (now > config.wary or not patient):  # nobody is waited for: turn to where the way goes
         way = descent(state.potential, room)
         return 0.0, float(np.clip(way, -config.look_around, config.look_around)) if abs(way) > config.steep else float(turn[best]), ""
     return float(speed[best]), float(turn[best]), "wait" if not moving[best] and now < config.wary + 0.5 else ""
 
 
-def _gives_way(world: World, room: Room, clearance: Array, config: Config) -> Float[Array, "2"] | None:
-    """A slow step away from who is so close that arms may touch, where there is room for it; None where nobody is or there is none."""
-    close = [t for t in world.tracks if np.hypot(t.x, t.y) < config.elbow_room and t.unseen < config.elbow_seen]
+def _patient(state: State, config: Config) -> bool:
+    """Whether it waits for people to go first; who is followed always goes first."""
+    return config.task == "follow" or state.waited < config.patience
+
+
+def _nearest(world: World) -> float:
+    """Metres to the nearest person."""
+    return min((float(np.hypot(t.x, t.y)) for t in world.tracks), default=np.inf)
+
+
+def _gives_way(world: World, room: Room, clearance: Array, near: float, unseen: float, config: Config) -> Float[Array, "2"] | None:
+    """A slow step away from who is nearer than `near`, where there is room for it; None where nobody is or there is none."""
+    close = [t for t in world.tracks if np.hypot(t.x, t.y) < near and t.unseen < unseen]
     if not close:
         return None
     x, y = -sum(np.array([t.x, t.y]) / max(np.hypot(t.x, t.y), 0.1) ** 2 for t in close)
@@ -226,8 +258,20 @@ def _gives_way(world: World, room: Room, clearance: Array, config: Config) -> Fl
     spots = parent_from_child(np.linspace(0.0, 1.5, 4)[:, None] * away, room.x, room.y, room.yaw)
     room_left = read(clearance, spots[None], room)[0]
     end = 1.5 * away
-    nearer = any(np.hypot(t.x - end[0], t.y - end[1]) < min(config.elbow_room, np.hypot(t.x, t.y)) for t in world.tracks)
+    nearer = any(np.hypot(t.x - end[0], t.y - end[1]) < min(near, np.hypot(t.x, t.y)) for t in world.tracks)
     return None if nearer or room_left[1:].min() < min(config.body, room_left[0] + 0.02) else away
+
+
+def _steps_off(world: World, room: Room, clearance: Array, config: Config) -> Float[Array, "2"] | None:
+    """A slow step to where there is most room, from a thing so close that arms may touch it; None where none is, or no step helps."""
+    turned = np.linspace(-np.pi, np.pi, 16, endpoint=False)
+    ways = config.yielding * np.stack([np.cos(turned), np.sin(turned)], -1)  # (16, 2)
+    spots = parent_from_child(np.linspace(0.0, 1.5, 4)[:, None, None] * ways, room.x, room.y, room.yaw)  # (4, 16, 2)
+    room_left = read(clearance, spots, room)
+    free = np.array([all(np.hypot(t.x - x, t.y - y) > config.elbow_room for t in world.tracks) for x, y in 1.5 * ways])
+    gained = np.where(free & (room_left[1:].min(0) >= room_left[0, 0]), room_left[1:].mean(0), -np.inf)
+    best = int(gained.argmax())
+    return ways[best] if room_left[0, 0] < config.touching and gained[best] > room_left[0, 0] else None
 
 
 def arcs(speed: Float[Array, " n"], turn: Float[Array, " n"], horizon: float, step: float) -> Float[Array, "n k 3"]:

@@ -33,7 +33,7 @@ Array = np.ndarray
 
 TRAIN_SEEDS, TEST_SEEDS = 100_000, 200_000  # the first room of each; evaluated rooms have smaller seeds
 WARM_UP = 100  # steps of a rising rate
-LOOK = 5  # of rooms and robot in kept frames: another number, and they are drawn anew
+LOOK = 6  # of rooms and robot in kept frames: another number, and they are drawn anew
 CROP = (96, 80)  # px of the pieces that are learnt from: the network has no fixed size
 RARE = (RoomClass.BOX, RoomClass.TABLE, RoomClass.PERSON)
 FETCHED, NAMED = 0.35, 0.15  # shares of rooms with tables to fetch from, and of others with such tables and parcels; the rest are walked
@@ -45,6 +45,7 @@ WEIGHTS = np.array([0.5, 1.0, 1.0, 1.3, 1.3, 1.2, 1.0], np.float32)  # of the cl
 @dataclass(frozen=True)
 class TrainConfig:
     out: Path = Path("~/.cache/nanopilot/rooms").expanduser()
+    first: int = TRAIN_SEEDS  # seed of the first room
     rooms: int = 150
     test_rooms: int = 15
     views: int = 24
@@ -113,7 +114,7 @@ def draw(seed: int, views: int) -> tuple[UInt8[Array, "n h w 3"], UInt8[Array, "
                 data.qpos[place : place + 3] = *(at + turned @ middle[:2]), data.qpos[2] + middle[2]
                 data.qpos[place + 3 : place + 7] = np.cos(yaw / 2), 0, 0, np.sin(yaw / 2)
         for k in range(len(room.walkers)):
-            away, bearing = 0.6 + 5.0 * rng.random() ** 1.5, yaw + rng.uniform(-1.1, 1.1)
+            away, bearing = 0.5 + 5.0 * rng.random() ** 2, yaw + rng.uniform(-1.1, 1.1)
             data.mocap_pos[k] = *(at + away * np.array([np.cos(bearing), np.sin(bearing)])), 0.0
             turned = rng.uniform(-np.pi, np.pi)
             data.mocap_quat[k] = [np.cos(turned / 2), 0, 0, np.sin(turned / 2)]
@@ -207,7 +208,7 @@ def measure(network: RoomNetwork, images: Array, labels: Array) -> dict[str, flo
 
 
 def train(config: TrainConfig) -> None:
-    images, labels = load(TRAIN_SEEDS, config.rooms, config)
+    images, labels = load(config.first, config.rooms, config)
     test = load(TEST_SEEDS, config.test_rooms, config)
     if config.draw_only:
         return

@@ -30,6 +30,8 @@ class Config:
     jumps: float = 0.1  # of the distance that places err by
     doubt: float = 0.7  # probability at most of who has not moved
     forget: float = 4.0  # s unseen: beside us they are out of the picture
+    near: float = 1.2  # m from us within which he is taken to wait, as people do, until we have gone
+    waits: float = 20.0  # s unseen, of such a one
     doubted: float = 0.5  # s unseen of who was seen once
     close: float = 1.2  # m nearer than which nobody is doubted: the picture's rim cuts who stands there, now and then seen
     doubted_close: float = 2.0  # s
@@ -82,6 +84,7 @@ def follow(
 
 def kept(p: Person, pose: Pose, config: Config) -> float:
     """Seconds that somebody unseen is kept."""
+    away = float(np.hypot(*(p.at - pose[:2])))
     if p.count > 1:
-        return config.forget
-    return config.doubted_close if np.hypot(*(p.at - pose[:2])) < config.close else config.doubted
+        return config.waits if away < config.near else config.forget
+    return config.doubted_close if away < config.close else config.doubted

@@ -167,3 +167,39 @@ def test_who_comes_close_beside_is_stepped_away_from():
 def test_with_a_wall_behind_nobody_is_stepped_away_from():
     wall = [(-1.0, 1.0, -0.7, -0.5)]
     assert plan(world(tracks=[person(0.1, 0.6), person(0.85, 0.0)], things=wall)).reason != "gives way"
+
+
+def later(seen, seconds, config=walker.Config()):
+    """State and plan after looking at the same for so long."""
+    state = walker.initial(config)
+    for t in np.arange(0.1, seconds, 0.1):
+        state, it = walker.step(state, replace(seen, t=float(t)), BODY, config)
+    return state, it
+
+
+def test_who_waits_for_us_is_not_waited_for_for_ever():
+    seen = world(tracks=[person(0.7, -0.5)])
+    assert plan(seen).reason == "wait"
+    _, it = later(seen, 2 * walker.Config().patience + 1.0)
+    assert it.reason == "gives way" and it.xy[-1] @ (0.7, -0.5) < 0.0
+    beside = world(tracks=[person(0.0, -0.85)], things=[(-1.2, 1.2, 0.4, 0.6)])  # no room for a step aside: on, no nearer than he is
+    assert plan(beside).speed[0] == 0.0 and later(beside, 2 * walker.Config().patience)[1].speed[0] > 0.0
+
+
+def test_a_near_thing_beside_is_walked_away_from():
+    seen = world(things=[(-1.0, 3.0, 0.4, 0.6)])
+    assert plan(seen).xy[-1, 1] < -0.1
+    assert abs(plan(world()).xy[-1, 1]) < 0.05
+
+
+def test_a_goal_that_things_stand_too_near_to_is_reached_as_near_as_may_be():
+    seen = world(goal=(0.4, 0.0), things=[(0.45, 0.6, -2.0, 2.0)])
+    assert plan(seen).behaviour != Behaviour.ARRIVED
+    assert later(seen, walker.Config().stuck + 8.0)[1].behaviour == Behaviour.ARRIVED
+    assert later(world(goal=(0.6, 0.0), things=[(0.45, 0.6, -2.0, 2.0)]), 12.0)[1].behaviour != Behaviour.ARRIVED
+
+
+def test_from_a_thing_at_its_arm_it_steps_to_where_there_is_room():
+    it = plan(world(things=[(-0.3, 0.3, 0.3, 0.5)]))
+    assert it.reason == "steps off" and it.xy[-1, 1] < -0.2 and it.yaw[-1] == 0.0
+    assert plan(world(things=[(-2.0, 2.0, 0.3, 0.5), (-2.0, 2.0, -0.5, -0.3)])).reason != "steps off"

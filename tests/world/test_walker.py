@@ -94,3 +94,8 @@ def test_what_is_held_hides_a_table_so_looks_do_not_move_it():
     look = [(0.0, [], [table(2.0, 0.0, np.pi, 0.7)]), *((0.2 * k, [], [table(2.0, 0.3, 2.4, 1.2)]) for k in range(1, 4))]
     free_hands, holding = told(look).things[0], told(look, reach=Reach((0.34, 0.12, 0.9), (0.34, -0.12, 0.9))).things[0]
     assert abs(holding.y) < 0.1 < free_hands.y
+
+
+def test_who_stands_near_is_taken_to_wait_until_we_have_gone():
+    near, far = ([(0.2 * k, [person(x, -0.7)], []) for k in range(5)] for x in (0.5, 2.5))
+    assert told(near, until=20.0).tracks and not told(far, until=20.0).tracks
