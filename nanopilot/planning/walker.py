@@ -18,6 +18,7 @@ from jaxtyping import Float, Float32
 
 from nanopilot.geometry import child_from_parent, parent_from_child
 from nanopilot.messages import Behaviour, Plan, Room, Track, VehicleModel, World
+from nanopilot.planning.aside import gives_way, nearest, steps_off
 from nanopilot.planning.potential import BIG, WEAKLY, cells, descent, frontier, read, smooth, spread
 
 Array = np.ndarray
@@ -49,13 +50,12 @@ class Config:
     person: float = 0.9  # m that people are kept away from, middle to middle
     elbow_room: float = 0.8  # m from somebody within which it steps away where it would stand: arms touch at 0.57
     elbow_seen: float = 1.5  # s unseen after which it doesn't
-    yielding: float = 0.2  # m/s of such a step
     patience: float = 3.0  # s of waiting for people after which it no longer waits for them to go first: they may wait for us
     room_for_them: float = 1.1  # m from somebody that it steps away to after twice that, so that he walks on
     wary: float = 1.5  # m from which they cost
     restless: float = 0.05  # m for a rad/s of change to the last turn
     arrived: float = 0.3  # m
-    as_near: float = 0.45  # m that is near enough where no step brings it nearer
+    as_near: float = 0.42  # m that is near enough where a thing stands too near to the goal, or no step brings it nearer
     stuck: float = 5.0  # s without a step after which that is so
     replan: float = 0.4  # s between potentials
     distance: float = 1.6  # m that follow stays behind
@@ -109,15 +109,15 @@ def step(state: State, world: World, vehicle: VehicleModel, config: Config) -> t
     if reason == LOOKS_AROUND:
         side = np.copysign(config.look_around, state.turn)
         return replace(state, turn=side), _plan(world, np.array([0.0, 0.0, side]), reason, Behaviour.KEEP_LANE, config)
-    off = _steps_off(world, room, clearance, config)
+    off = steps_off(world, room, clearance, config.touching, config.elbow_room)
     if off is not None:
         return replace(state, turn=0.0, t=world.t), _plan(world, np.array([*off, 0.0]), "steps off", Behaviour.KEEP_LANE, config)
     speed, turn, why = _choose(state, world, room, clearance, config)
     follows = config.task == "follow"
     long = state.waited > 2 * config.patience
     near = config.apart if follows else config.room_for_them if long else config.elbow_room
-    away = _gives_way(world, room, clearance, near, np.inf if long else config.elbow_seen, config) if speed == 0.0 else None
-    waited = state.waited + (dt if speed == 0.0 and _nearest(world) < config.wary else -dt)
+    away = gives_way(world, room, clearance, near, np.inf if long else config.elbow_seen, config.body) if speed == 0.0 else None
+    waited = state.waited + (dt if speed == 0.0 and nearest(world) < config.wary else -dt)
     stood = state.stood + dt if speed == 0.0 else 0.0
     state = replace(state, t=world.t, stood=stood, waited=float(np.clip(waited, 0.0, 3 * config.patience)))
     if away is not None:
@@ -140,10 +140,14 @@ def _task(state: State, world: World, room: Room, clearance: Array, config: Conf
         return _follow(state, world, room, clearance, config)
     if not len(world.route_line):
         return state, np.zeros((0, 2), int), "no goal", True
-    near = config.as_near if state.stood > config.stuck else config.arrived
-    there = state.arrived or world.goal_distance < near
-    goal = parent_from_child(world.route_line[-1], room.x, room.y, room.yaw)
-    return replace(state, arrived=there), cells(goal[None], room), f"{world.goal_distance:.1f} m to the goal", there
+    goal = cells(parent_from_child(world.route_line[-1:], room.x, room.y, room.yaw), room)
+    blocked = clearance[goal[0, 0], goal[0, 1]] < config.body
+    there = state.arrived or world.goal_distance < (config.as_near if blocked or state.stood > config.stuck else config.arrived)
+    if blocked and (clearance >= config.body).any():  # as near to it as may be stood
+        v, u = np.indices(clearance.shape)
+        away = np.where(clearance >= config.body, np.hypot(v - goal[0, 0], u - goal[0, 1]) * room.cell, np.inf)
+        goal = np.argwhere(away < max(config.as_near, away.min() + room.cell) - room.cell / 2)
+    return replace(state, arrived=there), goal, f"{world.goal_distance:.1f} m to the goal", there
 
 
 def _edges(state: State, world: World, room: Room, clearance: Array, config: Config) -> tuple[State, Array]:
@@ -215,7 +219,7 @@ def _choose(state: State, world: World, room: Room, clearance: Array, config: Co
     for track in world.tracks:
         at = np.array([track.x, track.y]) + times[:, None] * np.array([track.vx, track.vy])
         away = np.minimum(away, np.hypot(*np.moveaxis(poses[..., :2] - at, -1, 0)))
-    now, patient = _nearest(world), _patient(state, config)
+    now, patient = nearest(world), _patient(state, config)
     moving = speed > 0
     allowed &= ~moving | (away.min(1) >= min(config.person, now + (0.05 if patient else 0.0)))
     end = poses[:, -1]
@@ -241,37 +245,6 @@ def _choose(state: State, world: World, room: Room, clearance: Array, config: Co
 def _patient(state: State, config: Config) -> bool:
     """Whether it waits for people to go first; who is followed always goes first."""
     return config.task == "follow" or state.waited < config.patience
-
-
-def _nearest(world: World) -> float:
-    """Metres to the nearest person."""
-    return min((float(np.hypot(t.x, t.y)) for t in world.tracks), default=np.inf)
-
-
-def _gives_way(world: World, room: Room, clearance: Array, near: float, unseen: float, config: Config) -> Float[Array, "2"] | None:
-    """A slow step away from who is nearer than `near`, where there is room for it; None where nobody is or there is none."""
-    close = [t for t in world.tracks if np.hypot(t.x, t.y) < near and t.unseen < unseen]
-    if not close:
-        return None
-    x, y = -sum(np.array([t.x, t.y]) / max(np.hypot(t.x, t.y), 0.1) ** 2 for t in close)
-    away = config.yielding * np.array([x, y]) / max(float(np.hypot(x, y)), 1e-6)
-    spots = parent_from_child(np.linspace(0.0, 1.5, 4)[:, None] * away, room.x, room.y, room.yaw)
-    room_left = read(clearance, spots[None], room)[0]
-    end = 1.5 * away
-    nearer = any(np.hypot(t.x - end[0], t.y - end[1]) < min(near, np.hypot(t.x, t.y)) for t in world.tracks)
-    return None if nearer or room_left[1:].min() < min(config.body, room_left[0] + 0.02) else away
-
-
-def _steps_off(world: World, room: Room, clearance: Array, config: Config) -> Float[Array, "2"] | None:
-    """A slow step to where there is most room, from a thing so close that arms may touch it; None where none is, or no step helps."""
-    turned = np.linspace(-np.pi, np.pi, 16, endpoint=False)
-    ways = config.yielding * np.stack([np.cos(turned), np.sin(turned)], -1)  # (16, 2)
-    spots = parent_from_child(np.linspace(0.0, 1.5, 4)[:, None, None] * ways, room.x, room.y, room.yaw)  # (4, 16, 2)
-    room_left = read(clearance, spots, room)
-    free = np.array([all(np.hypot(t.x - x, t.y - y) > config.elbow_room for t in world.tracks) for x, y in 1.5 * ways])
-    gained = np.where(free & (room_left[1:].min(0) >= room_left[0, 0]), room_left[1:].mean(0), -np.inf)
-    best = int(gained.argmax())
-    return ways[best] if room_left[0, 0] < config.touching and gained[best] > room_left[0, 0] else None
 
 
 def arcs(speed: Float[Array, " n"], turn: Float[Array, " n"], horizon: float, step: float) -> Float[Array, "n k 3"]:
