@@ -75,6 +75,13 @@ def test_arms_and_trunk_do_not_tell_a_person_farther_than_his_feet_do():
     assert np.hypot(*found.position) - np.hypot(0.9, 0.3) == pytest.approx(rooms.FOOT, abs=0.06)
 
 
+def test_whose_feet_the_lower_rim_cuts_stands_nearer_than_it_shows():
+    cut = figures((RoomClass.PERSON, 0.32, 0.0, 0.22, 0.0, 1.7))
+    (found,) = rooms.people(cut, CAMERA)
+    rim = float(road_from_image(CAMERA, np.array([[159.5, 239.5]]))[0, 0]) - CAMERA.x
+    assert found.distance == pytest.approx(rooms.CUT * rim + rooms.FOOT, abs=0.03)
+
+
 def test_what_is_as_low_as_a_stool_is_no_person():
     assert not rooms.people(figures((RoomClass.PERSON, 2.0, 0.0, 0.22, 0.0, 0.9)), CAMERA)
 

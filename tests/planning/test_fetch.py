@@ -150,3 +150,13 @@ def test_a_box_seen_from_its_side_has_its_middle_behind_that_side():
     things = (side, *seen.things[1:])
     spot = reaching.spot_of(replace(toy.state, phase="go"), replace(seen, things=things), seen.room, CONFIG)
     assert spot[:2] == pytest.approx((2.1, 0.43 - CONFIG.half_width)) and abs(spot[2]) == pytest.approx(np.pi)
+
+
+def test_while_it_stands_aside_of_the_box_it_steps_no_nearer():
+    toy = Toy()
+    while toy.state.phase != "near":
+        toy.step()
+    toy.pose = np.array([BOX[0] + CONFIG.half_depth - 0.65, BOX[1] - 0.15, 0.0])
+    assert toy.step().speed[0] <= 0.0 and toy.state.phase == "near"
+    toy.pose = np.array([BOX[0] + CONFIG.half_depth - 0.65, BOX[1], 0.0])
+    assert toy.step().speed[0] > 0.1
