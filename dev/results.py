@@ -42,7 +42,9 @@ def interval(summary: dict, key: str) -> object:
 
 
 def _name(job: dict) -> str:
-    return f"{job['fault']}, {job['moment']}" if "fault" in job else job.get("case", str(job["seed"]))
+    if "fault" in job:
+        return f"{job['fault']}, {job['moment']}"
+    return f"{job['ablation']}, {job['seed']}" if "ablation" in job else job.get("case", str(job["seed"]))
 
 
 def _passed(row: dict) -> bool:
@@ -50,7 +52,7 @@ def _passed(row: dict) -> bool:
 
 
 def _why(row: dict) -> str:
-    told = row.get("why") or row.get("invalid") or row.get("reason") or row.get("error") or "?"
+    told = row.get("contacts") or row.get("why") or row.get("invalid") or row.get("reason") or row.get("error") or "?"
     return ", ".join(told) if isinstance(told, list) else told
 
 

@@ -199,6 +199,8 @@ class RobotSuite:
     """Black pictures from 5 s to 7 s."""
     jitter: float = 0.0
     """Colours and brightness of every picture off by such a share."""
+    ablations: bool = False
+    """Every ablation of `evaluate.ablate.ROBOT`, instead of the flags above."""
     json: Path | None = None
     """Write the report here; finished seeds are kept beside it, and a stopped run goes on."""
     workers: int = 1
@@ -548,13 +550,13 @@ def evaluate(command: Routes | Minute | Faults | Protocols | Perception | Warnin
         from nanopilot.evaluate import robot
 
         config = robot.RobotConfig(c.task, 0, c.oracle, c.ideal_imu, c.pushes, c.dead_camera, c.jitter)
-        report = robot.evaluate(config, seeds, workers, c.json)
+        report = robot.evaluate(config, seeds, workers, c.json, c.ablations)
     elif isinstance(c, Routes):
         report = routes.evaluate(seeds, c.driver, c.map, c.traffic, c.camera, workers, c.json, c.seconds or routes.SECONDS,
                                  tuple(c.truth), tuple(c.without), c.ablations, c.logs, c.mode, c.repaired)  # fmt: skip
     else:
         report = minute.evaluate(seeds, c.camera, c.traffic, c.hz, c.oracle, workers, c.json)
-    Console().print(ablate.table(report) if isinstance(c, Routes) and c.ablations else suite.table(report))
+    Console().print(ablate.table(report) if isinstance(c, (Routes, RobotSuite)) and c.ablations else suite.table(report))
     if c.json:
         print(c.json)
     return 1 if report.summary["errors"] else 0

@@ -34,13 +34,22 @@ TABLE: dict[str, dict[str, Any]] = {
     "without prediction": {"without": ("prediction",)},
 }
 IN_TOWNS_ALONE = ("true lights and signs", "without the narrow camera", "one camera only")  # MetaDrive's maps have no rules to read
-COLUMNS = ("success", "arrived", "route_completion", "driving_score", "mean_speed", "near_misses")
+ROBOT: dict[str, dict[str, Any]] = {  # the humanoid, where each line but the first two makes it harder
+    "as it is": {},
+    "true classes": {"oracle": True},
+    "ideal IMU": {"ideal_imu": True},
+    "colours off by 20 %": {"jitter": 0.2},
+    "pushes of 0.5 m/s": {"pushes": 0.5},
+    "camera dead for 2 s": {"dead_camera": True},
+}
+COLUMNS = ("success", "arrived", "touched", "fell", "seconds", "route_completion", "driving_score", "mean_speed", "near_misses")
 
 
 def evaluate(world: str, one: Callable[[dict[str, Any]], dict[str, Any]], names: tuple[tuple[str, ...], tuple[str, ...]],
              jobs: list[dict[str, Any]], workers: Workers, path: Path | None) -> Report:  # fmt: skip
     """Every ablation of the jobs, whose rows `one` makes; `names` are the columns to summarise as rates and as means."""
-    table = {name: change for name, change in TABLE.items() if world == "town" or name not in IN_TOWNS_ALONE}
+    table = ROBOT if world.startswith("robot") else TABLE
+    table = {name: change for name, change in table.items() if world != "metadrive" or name not in IN_TOWNS_ALONE}
     all_jobs = [{**job, **change, "ablation": name} for name, change in table.items() for job in jobs]
     done = suite.run(Suite(f"ablations {world}", one, *names), [_plain(job) for job in all_jobs], workers, path)
     parts = {name: [r for r in done.rows if r["job"]["ablation"] == name] for name in table}

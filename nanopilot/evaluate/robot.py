@@ -23,7 +23,7 @@ from nanopilot.assist import nobody
 from nanopilot.bodies.humanoid import Humanoid, HumanoidConfig
 from nanopilot.bodies.senses import SensesConfig
 from nanopilot.control import walker as control
-from nanopilot.evaluate import suite
+from nanopilot.evaluate import ablate, suite
 from nanopilot.evaluate.drive import write_body, write_record
 from nanopilot.evaluate.suite import Report, Suite, Workers
 from nanopilot.log import Log
@@ -212,10 +212,12 @@ def _oracle(body: Humanoid) -> Callable[..., Percept]:
     return perceive
 
 
-def evaluate(c: RobotConfig, seeds: list[int], workers: Workers, path: Path | None) -> Report:
-    """Run the suite. Raises ValueError where the extra is missing."""
+def evaluate(c: RobotConfig, seeds: list[int], workers: Workers, path: Path | None, ablations: bool = False) -> Report:
+    """Run the suite, or every ablation of it. Raises ValueError where the extra is missing."""
     humanoid.require()
     jobs = [{**asdict(c), "seed": seed} for seed in seeds]
+    if ablations:
+        return ablate.evaluate(f"robot {c.task}", row, (RATES, MEANS), jobs, workers, path)
     report = suite.run(Suite(f"robot {c.task}", row, RATES, MEANS), jobs, workers, path)
     report.summary["falls"] = sum(bool(r.get("fell")) for r in report.rows)
     report.summary["contacts"] = sum(bool(r.get("touched")) for r in report.rows)
@@ -226,4 +228,4 @@ def evaluate(c: RobotConfig, seeds: list[int], workers: Workers, path: Path | No
 
 def row(job: dict[str, Any]) -> dict[str, Any]:
     """One seed, in a worker."""
-    return run(RobotConfig(**job))
+    return run(RobotConfig(**{k: v for k, v in job.items() if k != "ablation"}))

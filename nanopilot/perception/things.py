@@ -28,6 +28,7 @@ LINE = {"box": 0.02, "table": 0.05}  # m beside a line that belong to it, at a m
 GAP = 0.3  # m without foot between two things whose cells are in one piece: one stands behind the other
 LONG = {"box": 0.5, "table": 1.3}  # m: a longer front is two things', or not one
 SHORT = {"box": 0.08, "table": 0.25}  # m: fronts shorter than this have no direction
+SLANT = 0.3  # cosine between where a front looks and where we stand below which neither its place nor its length is to be told
 WHOLE = 0.7  # of a thing's columns must show their foot: else the look counts little
 HELD_APART = 0.36  # m between palms from which something is held between them
 HELD_HALF = (0.15, 0.14)  # m that what is held may reach forward and back of the palms, up and down
@@ -84,6 +85,9 @@ def _thing(kind: str, foot: Float[Array, "n 2"], cut: bool, name: str, height: f
     normal = np.array([-way[1], way[0]])
     normal = normal if normal @ -middle > 0 else -normal  # it looks towards us
     long = width > SHORT[kind]
+    slant = float(normal @ -middle) / max(float(np.hypot(*middle)), 1e-6)
+    if long and slant < SLANT:
+        return None
     yaw = float(np.arctan2(normal[1], normal[0])) if long else float(np.arctan2(-middle[1], -middle[0]))
     weight = (0.2 if cut else 1.0) * (min(1.0, width / 0.5) if kind == "table" else 1.0) * (1.0 if long else 0.3) / max(away, 0.4) ** 4
     return Thing(kind, name, float(middle[0]), float(middle[1]), height, yaw, width, float(weight))

@@ -15,16 +15,15 @@ from typing import Literal
 import cv2
 import numpy as np
 from jaxtyping import Float, Float32
-from numba import njit
 
 from nanopilot.geometry import child_from_parent, parent_from_child
 from nanopilot.messages import Behaviour, Plan, Room, Track, VehicleModel, World
+from nanopilot.planning.aside import gives_way, nearest, steps_off
+from nanopilot.planning.potential import BIG, WEAKLY, cells, descent, frontier, read, smooth, spread
 
 Array = np.ndarray
 
-BIG = 1e6  # m: not to be reached
 LOOKS_AROUND = "lost sight, looks around"
-WEAKLY = 50  # percent below which a cell is rather free than not
 Task = Literal["walk", "explore", "follow"]
 
 
@@ -36,7 +35,12 @@ class Config:
     horizon: float = 2.0  # s
     step: float = 0.2  # s
     occupied: int = 60  # percent from which a cell is a thing
-    body: float = 0.36  # m from the middle: nothing may come nearer (the arms are 0.27 m out, measured on the model; a cell errs by 0.05)
+    body: float = (
+        0.42  # m from the middle: nothing may come nearer (arms are 0.27 m out, it sways by 0.07, mapped things lack a rim of 0.1)
+    )
+    touching: float = 0.36  # m within which it steps to where there is more room: arms would touch
+    narrow: float = 0.55  # m within which things are walked away from
+    narrowness: float = 2.0  # m that a metre less than that costs, on average over an arc; less than the way costs there, or it would stand
     roomy: float = 0.7  # m from which more room is worth nothing
     tight: float = 4.0  # times the way costs more at `body` than at `roomy`
     unknown: float = 1.6  # times it costs where nothing was seen
@@ -46,10 +50,13 @@ class Config:
     person: float = 0.9  # m that people are kept away from, middle to middle
     elbow_room: float = 0.8  # m from somebody within which it steps away where it would stand: arms touch at 0.57
     elbow_seen: float = 1.5  # s unseen after which it doesn't
-    yielding: float = 0.2  # m/s of such a step
+    patience: float = 3.0  # s of waiting for people after which it no longer waits for them to go first: they may wait for us
+    room_for_them: float = 1.1  # m from somebody that it steps away to after twice that, so that he walks on
     wary: float = 1.5  # m from which they cost
     restless: float = 0.05  # m for a rad/s of change to the last turn
     arrived: float = 0.3  # m
+    as_near: float = 0.42  # m that is near enough where a thing stands too near to the goal, or no step brings it nearer
+    stuck: float = 5.0  # s without a step after which that is so
     replan: float = 0.4  # s between potentials
     distance: float = 1.6  # m that follow stays behind
     slack: float = 0.25  # m of that without walking
@@ -74,6 +81,8 @@ class State:
     followed: int = -1  # track
     last_seen: tuple[float, float] | None = None  # of the followed person, room frame
     lost: float = 0.0  # s since which it looks around where it was lost
+    stood: float = 0.0  # s since its last step
+    waited: float = 0.0  # s that it has stood near people, less those that it has walked since
     arrived: bool = False
     t: float = 0.0  # s
     looked: Float32[Array, "h w"] | None = None  # s that each cell was near, of `explore`
@@ -90,6 +99,7 @@ def step(state: State, world: World, vehicle: VehicleModel, config: Config) -> t
         raise ValueError("a walker's planner needs a room")
     thing = (room.occupancy >= config.occupied) & (room.occupancy != Room.UNKNOWN)
     clearance = cv2.distanceTransform((~thing).astype(np.uint8), cv2.DIST_L2, 5) * room.cell  # (H, W) m
+    dt = min(max(world.t - state.t, 0.0), 0.5)
     state, goals, reason, still = _task(state, world, room, clearance, config)
     if state.potential is None or world.t - state.planned >= config.replan:
         cost = _cost(room, clearance, world.tracks, config)
@@ -99,10 +109,17 @@ def step(state: State, world: World, vehicle: VehicleModel, config: Config) -> t
     if reason == LOOKS_AROUND:
         side = np.copysign(config.look_around, state.turn)
         return replace(state, turn=side), _plan(world, np.array([0.0, 0.0, side]), reason, Behaviour.KEEP_LANE, config)
+    off = steps_off(world, room, clearance, config.touching, config.elbow_room)
+    if off is not None:
+        return replace(state, turn=0.0, t=world.t), _plan(world, np.array([*off, 0.0]), "steps off", Behaviour.KEEP_LANE, config)
     speed, turn, why = _choose(state, world, room, clearance, config)
     follows = config.task == "follow"
-    near = config.apart if follows else config.elbow_room
-    away = _gives_way(world, room, clearance, replace(config, elbow_room=near)) if speed == 0.0 else None
+    long = state.waited > 2 * config.patience
+    near = config.apart if follows else config.room_for_them if long else config.elbow_room
+    away = gives_way(world, room, clearance, near, np.inf if long else config.elbow_seen, config.body) if speed == 0.0 else None
+    waited = state.waited + (dt if speed == 0.0 and nearest(world) < config.wary else -dt)
+    stood = state.stood + dt if speed == 0.0 else 0.0
+    state = replace(state, t=world.t, stood=stood, waited=float(np.clip(waited, 0.0, 3 * config.patience)))
     if away is not None:
         turn = turn if follows else 0.0
         return replace(state, turn=turn), _plan(world, np.array([*away, turn]), "gives way", Behaviour.KEEP_LANE, config)
@@ -123,9 +140,14 @@ def _task(state: State, world: World, room: Room, clearance: Array, config: Conf
         return _follow(state, world, room, clearance, config)
     if not len(world.route_line):
         return state, np.zeros((0, 2), int), "no goal", True
-    there = state.arrived or world.goal_distance < config.arrived
-    goal = parent_from_child(world.route_line[-1], room.x, room.y, room.yaw)
-    return replace(state, arrived=there), cells(goal[None], room), f"{world.goal_distance:.1f} m to the goal", there
+    goal = cells(parent_from_child(world.route_line[-1:], room.x, room.y, room.yaw), room)
+    blocked = clearance[goal[0, 0], goal[0, 1]] < config.body
+    there = state.arrived or world.goal_distance < (config.as_near if blocked or state.stood > config.stuck else config.arrived)
+    if blocked and (clearance >= config.body).any():  # as near to it as may be stood
+        v, u = np.indices(clearance.shape)
+        away = np.where(clearance >= config.body, np.hypot(v - goal[0, 0], u - goal[0, 1]) * room.cell, np.inf)
+        goal = np.argwhere(away < max(config.as_near, away.min() + room.cell) - room.cell / 2)
+    return replace(state, arrived=there), goal, f"{world.goal_distance:.1f} m to the goal", there
 
 
 def _edges(state: State, world: World, room: Room, clearance: Array, config: Config) -> tuple[State, Array]:
@@ -166,23 +188,7 @@ def _follow(state: State, world: World, room: Room, clearance: Array, config: Co
     return state, cells(at[None], room), f"{distance:.1f} m behind", close
 
 
-def frontier(room: Room) -> Array:
-    """Free cells beside unknown ones, in patches big enough to walk to, as (n, 2) row and column."""
-    free = (room.occupancy < WEAKLY).astype(np.uint8)  # at the edge a cell was seen once, from afar: 40 to 50 percent
-    unknown = (room.occupancy == Room.UNKNOWN).astype(np.uint8)
-    edge = free & cv2.dilate(unknown, np.ones((3, 3), np.uint8))
-    count, label, stats, _ = cv2.connectedComponentsWithStats(edge, connectivity=8)
-    big = [k for k in range(1, count) if stats[k, cv2.CC_STAT_AREA] >= 6]
-    return np.argwhere(np.isin(label, big))
-
-
-def cells(points: Float[Array, "n 2"], room: Room) -> Array:
-    """Row and column of points in the room's frame, kept inside."""
-    at = np.floor((points - room.origin) / room.cell).astype(int)[:, ::-1]
-    return np.clip(at, 0, np.array(room.occupancy.shape) - 1)
-
-
-# --------------------------------------------------------------------------- potential
+# --------------------------------------------------------------------------- arcs
 
 
 def _cost(room: Room, clearance: Array, tracks: tuple[Track, ...], config: Config) -> Float32[Array, "h w"]:
@@ -199,102 +205,46 @@ def _cost(room: Room, clearance: Array, tracks: tuple[Track, ...], config: Confi
     return cost.astype(np.float32)
 
 
-def spread(cost: Float32[Array, "h w"], goals: Array, cell: float) -> Float32[Array, "h w"]:
-    """Least cost from every cell to any goal, over eight neighbours."""
-    out = np.full(cost.shape, BIG, np.float32)
-    if len(goals):
-        out[goals[:, 0], goals[:, 1]] = 0.0
-        _sweep(out, cost, np.float32(cell))
-    return out
-
-
-@njit(cache=True)
-def _sweep(out, cost, cell):  # fast sweeping (Zhao 2005): four orders of passes until nothing changes
-    h, w = out.shape
-    for _ in range(60):
-        changed = False
-        for order in range(4):
-            for i in range(h):
-                r = i if order % 2 == 0 else h - 1 - i
-                for j in range(w):
-                    c = j if order < 2 else w - 1 - j
-                    best = out[r, c]
-                    for dr in range(-1, 2):
-                        for dc in range(-1, 2):
-                            rr, cc = r + dr, c + dc
-                            if (dr != 0 or dc != 0) and 0 <= rr < h and 0 <= cc < w:
-                                length = cell * (1.41421356 if dr != 0 and dc != 0 else 1.0)
-                                value = out[rr, cc] + length * 0.5 * (cost[r, c] + cost[rr, cc])
-                                if value < best - 1e-4:
-                                    best = value
-                    if best < out[r, c]:
-                        out[r, c] = best
-                        changed = True
-        if not changed:
-            return
-
-
-# --------------------------------------------------------------------------- arcs
-
-
 def _choose(state: State, world: World, room: Room, clearance: Array, config: Config) -> tuple[float, float, str]:
     """The best (speed, turn), and why where it is none."""
     speeds = np.array([v for v in config.speeds if v <= world.speed_limit + 1e-9])
     speed, turn = (a.ravel() for a in np.meshgrid(speeds, np.array(config.turns), indexing="ij"))
     poses = arcs(speed, turn, config.horizon, config.step)  # (n, k, 3)
     xy = parent_from_child(poses[..., :2], room.x, room.y, room.yaw)
-    room_left = _read(clearance, xy, room)  # (n, k)
-    start = float(_read(clearance, np.array([[[room.x, room.y]]]), room)[0, 0])
+    room_left = read(clearance, xy, room)  # (n, k)
+    start = float(read(clearance, np.array([[[room.x, room.y]]]), room)[0, 0])
     allowed = room_left.min(1) >= min(config.body, start - 0.02)
     away = np.full(room_left.shape, np.inf)
     times = config.step * np.arange(1, poses.shape[1] + 1)
     for track in world.tracks:
         at = np.array([track.x, track.y]) + times[:, None] * np.array([track.vx, track.vy])
         away = np.minimum(away, np.hypot(*np.moveaxis(poses[..., :2] - at, -1, 0)))
-    now = min((float(np.hypot(t.x, t.y)) for t in world.tracks), default=np.inf)
+    now, patient = nearest(world), _patient(state, config)
     moving = speed > 0
-    allowed &= ~moving | (away.min(1) >= min(config.person, now + 0.05))
+    allowed &= ~moving | (away.min(1) >= min(config.person, now + (0.05 if patient else 0.0)))
     end = poses[:, -1]
     look = end[:, :2] + config.ahead * np.stack([np.cos(end[:, 2]), np.sin(end[:, 2])], -1)
-    score = _smooth(state.potential, parent_from_child(look, room.x, room.y, room.yaw), room)
-    passed = _smooth(state.potential, xy.reshape(-1, 2), room).reshape(room_left.shape).min(1)
+    score = smooth(state.potential, parent_from_child(look, room.x, room.y, room.yaw), room)
+    passed = smooth(state.potential, xy.reshape(-1, 2), room).reshape(room_left.shape).min(1)
     # a goal nearer than `ahead` is not walked past; one that is beside us is turned to
-    score = np.where(passed < config.ahead, np.minimum(score, passed) + np.where(moving, 0.0, config.facing * score), score)
+    near = np.where(moving, np.minimum(score, passed), passed + config.facing * score)
+    score = np.where(passed < np.where(moving, 1.0, 2.0) * config.ahead, near, score)
+    score = score + config.narrowness * np.maximum(0.0, config.narrow - room_left).mean(1)
     score = score + config.near * np.maximum(0.0, config.roomy - room_left.min(1)) + config.restless * np.abs(turn - state.turn)
-    score = score + np.where(moving, 1.5 * np.maximum(0.0, config.wary - away.min(1)), 0.0)
+    score = score + np.where(moving & patient, 1.5 * np.maximum(0.0, config.wary - away.min(1)), 0.0)
     score = np.where(allowed, score, np.inf)
     best = int(np.argmin(score))
     if not np.isfinite(score[best]) or score[best] >= BIG / 2:
         return 0.0, 0.0, "no way"
-    if not moving[best] and now > config.wary:  # no arc is better than standing, and nobody is waited for: turn to where the way goes
-        way = _descent(state.potential, room)
+    if not moving[best] and (now > config.wary or not patient):  # nobody is waited for: turn to where the way goes
+        way = descent(state.potential, room)
         return 0.0, float(np.clip(way, -config.look_around, config.look_around)) if abs(way) > config.steep else float(turn[best]), ""
     return float(speed[best]), float(turn[best]), "wait" if not moving[best] and now < config.wary + 0.5 else ""
 
 
-def _gives_way(world: World, room: Room, clearance: Array, config: Config) -> Float[Array, "2"] | None:
-    """A slow step away from who is so close that arms may touch, where there is room for it; None where nobody is or there is none."""
-    close = [t for t in world.tracks if np.hypot(t.x, t.y) < config.elbow_room and t.unseen < config.elbow_seen]
-    if not close:
-        return None
-    x, y = -sum(np.array([t.x, t.y]) / max(np.hypot(t.x, t.y), 0.1) ** 2 for t in close)
-    away = config.yielding * np.array([x, y]) / max(float(np.hypot(x, y)), 1e-6)
-    spots = parent_from_child(np.linspace(0.0, 1.5, 4)[:, None] * away, room.x, room.y, room.yaw)
-    room_left = _read(clearance, spots[None], room)[0]
-    end = 1.5 * away
-    nearer = any(np.hypot(t.x - end[0], t.y - end[1]) < min(config.elbow_room, np.hypot(t.x, t.y)) for t in world.tracks)
-    return None if nearer or room_left[1:].min() < min(config.body, room_left[0] + 0.02) else away
-
-
-def _descent(potential: Float32[Array, "h w"], room: Room) -> float:
-    """Bearing of where the potential leads to in the next half metre, rad."""
-    at = cells(np.array([[room.x, room.y]]), room)[0]
-    for _ in range(5):
-        low, high = np.maximum(at - 1, 0), np.minimum(at + 2, potential.shape)
-        window = potential[low[0] : high[0], low[1] : high[1]]
-        at = low + np.array(np.unravel_index(window.argmin(), window.shape))
-    x, y = child_from_parent(np.array(room.origin) + (at[::-1] + 0.5) * room.cell, room.x, room.y, room.yaw)
-    return float(np.arctan2(y, x)) if np.hypot(x, y) > room.cell else 0.0
+def _patient(state: State, config: Config) -> bool:
+    """Whether it waits for people to go first; who is followed always goes first."""
+    return config.task == "follow" or state.waited < config.patience
 
 
 def arcs(speed: Float[Array, " n"], turn: Float[Array, " n"], horizon: float, step: float) -> Float[Array, "n k 3"]:
@@ -304,17 +254,6 @@ def arcs(speed: Float[Array, " n"], turn: Float[Array, " n"], horizon: float, st
     bend = np.sinc(yaw / (2 * np.pi))  # sin(yaw / 2) / (yaw / 2)
     length = speed[:, None] * t * bend
     return np.stack([length * np.cos(yaw / 2), length * np.sin(yaw / 2), yaw], -1)
-
-
-def _read(grid: Array, xy: Float[Array, "n k 2"], room: Room) -> Array:
-    at = cells(xy.reshape(-1, 2), room)
-    return grid[at[:, 0], at[:, 1]].reshape(xy.shape[:-1])
-
-
-def _smooth(grid: Float32[Array, "h w"], xy: Float[Array, "n 2"], room: Room) -> Array:
-    """Between the cells' middles."""
-    at = ((xy - room.origin) / room.cell - 0.5).astype(np.float32)
-    return cv2.remap(grid, at[:, 0], at[:, 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=BIG).ravel().astype(float)
 
 
 def _plan(world: World, velocity: Float[Array, "3"], reason: str, behaviour: Behaviour, config: Config) -> Plan:

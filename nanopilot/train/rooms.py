@@ -20,20 +20,20 @@ import torch
 import torch.nn.functional as F
 import tyro
 from jaxtyping import Float, UInt8
-from torch import Tensor, nn
 
 from nanopilot.bodies.arms import Arms
 from nanopilot.messages import RoomClass
 from nanopilot.perception.rooms import HEIGHT, STRIDE, VERSION, WIDTH
 from nanopilot.sim import humanoid, rooms
-from nanopilot.train.network import PIXEL_MEAN, PIXEL_STD, Residual, conv, normalise
+from nanopilot.train.network import normalise
+from nanopilot.train.room_network import Exported, RoomNetwork
 from nanopilot.train.unfold import unfold
 
 Array = np.ndarray
 
 TRAIN_SEEDS, TEST_SEEDS = 100_000, 200_000  # the first room of each; evaluated rooms have smaller seeds
 WARM_UP = 100  # steps of a rising rate
-LOOK = 5  # of rooms and robot in kept frames: another number, and they are drawn anew
+LOOK = 6  # of rooms and robot in kept frames: another number, and they are drawn anew
 CROP = (96, 80)  # px of the pieces that are learnt from: the network has no fixed size
 RARE = (RoomClass.BOX, RoomClass.TABLE, RoomClass.PERSON)
 FETCHED, NAMED = 0.35, 0.15  # shares of rooms with tables to fetch from, and of others with such tables and parcels; the rest are walked
@@ -45,6 +45,7 @@ WEIGHTS = np.array([0.5, 1.0, 1.0, 1.3, 1.3, 1.2, 1.0], np.float32)  # of the cl
 @dataclass(frozen=True)
 class TrainConfig:
     out: Path = Path("~/.cache/nanopilot/rooms").expanduser()
+    first: int = TRAIN_SEEDS  # seed of the first room
     rooms: int = 150
     test_rooms: int = 15
     views: int = 24
@@ -113,7 +114,7 @@ def draw(seed: int, views: int) -> tuple[UInt8[Array, "n h w 3"], UInt8[Array, "
                 data.qpos[place : place + 3] = *(at + turned @ middle[:2]), data.qpos[2] + middle[2]
                 data.qpos[place + 3 : place + 7] = np.cos(yaw / 2), 0, 0, np.sin(yaw / 2)
         for k in range(len(room.walkers)):
-            away, bearing = 0.6 + 5.0 * rng.random() ** 1.5, yaw + rng.uniform(-1.1, 1.1)
+            away, bearing = 0.5 + 5.0 * rng.random() ** 2, yaw + rng.uniform(-1.1, 1.1)
             data.mocap_pos[k] = *(at + away * np.array([np.cos(bearing), np.sin(bearing)])), 0.0
             turned = rng.uniform(-np.pi, np.pi)
             data.mocap_quat[k] = [np.cos(turned / 2), 0, 0, np.sin(turned / 2)]
@@ -189,39 +190,7 @@ def augment(images: UInt8[Array, "b h w 3"], labels: Array, rng: np.random.Gener
     return images.clip(0, 255).astype(np.uint8), labels
 
 
-# --------------------------------------------------------------------------- network
-
-
-class RoomNetwork(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = conv(3, 16, 3, 2)
-        self.stage4 = nn.Sequential(conv(16, 32, 3, 2), Residual(32, 16))
-        self.stage8 = nn.Sequential(conv(32, 48, 3, 2), Residual(48, 32))
-        self.stage16 = nn.Sequential(conv(48, 96, 3, 2), Residual(96, 48), Residual(96, 48), Residual(96, 48))
-        self.lateral16, self.lateral8, self.lateral4 = nn.Conv2d(96, 32, 1), nn.Conv2d(48, 32, 1), nn.Conv2d(32, 32, 1)
-        self.fuse8, self.fuse4 = conv(32, 32, 3), conv(32, 32, 3)
-        self.up, self.skip = nn.Conv2d(32, 16 * 4, 1), nn.Conv2d(16, 16, 1)
-        self.head = nn.Sequential(conv(16, 16, 3), nn.Conv2d(16, len(RoomClass.NAMES), 1))
-
-    def forward(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 7 h2 w2"]:
-        x2 = self.stem(x)
-        x4 = self.stage4(x2)
-        x8 = self.stage8(x4)
-        x16 = self.stage16(x8)
-        x16 = x16 + x16.mean((2, 3), keepdim=True)  # what kind of room it is
-        up = self.fuse8(F.relu(self.lateral8(x8) + F.interpolate(self.lateral16(x16), x8.shape[-2:])))
-        up = self.fuse4(F.relu(self.lateral4(x4) + F.interpolate(up, scale_factor=2.0)))
-        return self.head(F.relu(F.pixel_shuffle(self.up(up), 2) + self.skip(x2)))
-
-
-class Exported(nn.Module):
-    def __init__(self, network: RoomNetwork) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, image: UInt8[Tensor, "b h w 3"]) -> Float[Tensor, "b 7 h2 w2"]:
-        return self.network((image.permute(0, 3, 1, 2).float() - PIXEL_MEAN) / PIXEL_STD).softmax(1)
+# --------------------------------------------------------------------------- learning
 
 
 def measure(network: RoomNetwork, images: Array, labels: Array) -> dict[str, float]:
@@ -239,7 +208,7 @@ def measure(network: RoomNetwork, images: Array, labels: Array) -> dict[str, flo
 
 
 def train(config: TrainConfig) -> None:
-    images, labels = load(TRAIN_SEEDS, config.rooms, config)
+    images, labels = load(config.first, config.rooms, config)
     test = load(TEST_SEEDS, config.test_rooms, config)
     if config.draw_only:
         return

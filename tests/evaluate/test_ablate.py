@@ -75,3 +75,14 @@ def test_every_ablation_has_its_line_and_is_not_run_again(tmp_path, where, lines
     kept = (tmp_path / "a.rows.jsonl").read_text()
     ablate.evaluate(where, fake, names, jobs, 1, tmp_path / "a.json")
     assert (tmp_path / "a.rows.jsonl").read_text() == kept
+
+
+def shaken(job):
+    return {"success": not job.get("pushes"), "seconds": 10.0}
+
+
+def test_the_humanoids_ablations_are_its_own():
+    report = ablate.evaluate("robot walk", shaken, (("success",), ("seconds",)), [{"seed": 1, "task": "walk", "pushes": 0.0}], 1, None)
+    lines = report.summary["ablations"]
+    assert {name: line["success"] for name, line in lines.items()} == {name: float(name != "pushes of 0.5 m/s") for name in ablate.ROBOT}
+    assert {tuple(sorted(row["job"])) for row in report.rows} >= {("ablation", "pushes", "seed", "task")}

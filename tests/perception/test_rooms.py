@@ -67,6 +67,21 @@ def test_a_person_is_found_where_it_stands(x):
     assert found[0].position == pytest.approx([x, -0.3], abs=0.1 + 0.03 * x**2)  # a cell's error grows as the square
 
 
+def test_arms_and_trunk_do_not_tell_a_person_farther_than_his_feet_do():
+    """Hands 0.8 m above the floor are seen against floor far behind him: that told people 0.2 m too far away."""
+    foot = (RoomClass.PERSON, 0.9, -0.3, 0.12, 0.0, 1.7)
+    arms = (RoomClass.PERSON, 0.9, -0.3, 0.28, 0.8, 1.4)
+    (found,) = rooms.people(figures(foot, arms), CAMERA)
+    assert np.hypot(*found.position) - np.hypot(0.9, 0.3) == pytest.approx(rooms.FOOT, abs=0.06)
+
+
+def test_whose_feet_the_lower_rim_cuts_stands_nearer_than_it_shows():
+    cut = figures((RoomClass.PERSON, 0.32, 0.0, 0.22, 0.0, 1.7))
+    (found,) = rooms.people(cut, CAMERA)
+    rim = float(road_from_image(CAMERA, np.array([[159.5, 239.5]]))[0, 0]) - CAMERA.x
+    assert found.distance == pytest.approx(rooms.CUT * rim + rooms.FOOT, abs=0.03)
+
+
 def test_what_is_as_low_as_a_stool_is_no_person():
     assert not rooms.people(figures((RoomClass.PERSON, 2.0, 0.0, 0.22, 0.0, 0.9)), CAMERA)
 

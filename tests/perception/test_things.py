@@ -81,3 +81,11 @@ def test_what_closed_palms_hold_is_masked_and_what_open_ones_do_not_is_not():
     u, v = ((pixels[0] + 0.5) * 96 / 320 - 0.5).astype(int)
     assert mask[v, u] and not mask[:20].any()
     assert things.held(Reach((0.35, 0.24, 0.9), (0.35, -0.24, 0.9)), CAMERA, (72, 96)) is None
+
+
+@pytest.mark.parametrize(("turned", "seen"), [(0.0, True), (0.9, True), (1.4, False)])
+def test_a_front_seen_from_beside_tells_nothing(turned, seen):
+    scene = np.full((72, 96), RoomClass.FLOOR, np.uint8)
+    foot = things.road_from_image(CAMERA, np.array([[160.0, 150.0]]))[0]
+    points = foot + np.linspace(-0.3, 0.3, 20)[:, None] * np.array([np.sin(turned), np.cos(turned)])
+    assert (things._thing("table", points, False, "red", 0.0) is not None) == seen and scene.any()

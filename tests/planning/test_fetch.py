@@ -8,7 +8,7 @@ import pytest
 from nanopilot.control import walker as control
 from nanopilot.geometry import child_from_parent, wrap
 from nanopilot.messages import CarState, Reach, Room, Thing, Turn, VehicleModel, World
-from nanopilot.planning import fetch
+from nanopilot.planning import fetch, reaching
 
 BODY = VehicleModel(0.0, 0.3, 0.5, 0.15, 0.0, 1.0, 1.0, 0.3)
 BOX, TARGET = (2.0, 0.3, np.pi), (0.5, 2.2, -np.pi / 2)  # feet of fronts, and where they look; room frame
@@ -133,3 +133,30 @@ def test_the_table_under_the_box_is_not_where_to_bring_it():
 def test_a_box_that_stands_on_no_table_is_not_fetched():
     things = [k for k in Toy().world().things if k.kind == "box" or k.colour == "blue"]
     assert fetch.wanted(tuple(things), fetch.Config(box="red"))[0] is None
+
+
+def test_open_palms_are_over_the_box_before_it_leaves():
+    toy = Toy()
+    while toy.state.phase != "leave":
+        toy.step()
+    assert min(toy.palms.left[2], toy.palms.right[2]) == pytest.approx(CONFIG.above, abs=0.02)
+    assert toy.palms.left[1] - toy.palms.right[1] == pytest.approx(2 * CONFIG.wide, abs=0.02)
+
+
+def test_a_box_seen_from_its_side_has_its_middle_behind_that_side():
+    toy = Toy()
+    seen = toy.world()
+    side = Thing("box", "red", 2.1, 0.43, 0.74, np.pi / 2, 0.2, 5.0)  # the box's left side; its middle is half a width behind
+    things = (side, *seen.things[1:])
+    spot = reaching.spot_of(replace(toy.state, phase="go"), replace(seen, things=things), seen.room, CONFIG)
+    assert spot[:2] == pytest.approx((2.1, 0.43 - CONFIG.half_width)) and abs(spot[2]) == pytest.approx(np.pi)
+
+
+def test_while_it_stands_aside_of_the_box_it_steps_no_nearer():
+    toy = Toy()
+    while toy.state.phase != "near":
+        toy.step()
+    toy.pose = np.array([BOX[0] + CONFIG.half_depth - 0.65, BOX[1] - 0.15, 0.0])
+    assert toy.step().speed[0] <= 0.0 and toy.state.phase == "near"
+    toy.pose = np.array([BOX[0] + CONFIG.half_depth - 0.65, BOX[1], 0.0])
+    assert toy.step().speed[0] > 0.1

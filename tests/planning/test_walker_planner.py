@@ -9,6 +9,7 @@ from scipy.sparse.csgraph import dijkstra
 
 from nanopilot.messages import Behaviour, Room
 from nanopilot.planning import walker
+from nanopilot.planning.potential import frontier, spread
 from tests.rooms import BODY, person, room
 
 
@@ -35,7 +36,7 @@ def test_the_potential_is_dijkstras():
     graph = coo_array((lengths, (rows, columns)), shape=(h * w, h * w))
     goals = np.array([[3, 4], [20, 28]])
     exact = dijkstra(graph, directed=False, indices=index[goals[:, 0], goals[:, 1]], min_only=True).reshape(h, w)
-    assert walker.spread(cost, goals, 0.1) == pytest.approx(exact, abs=0.01)
+    assert spread(cost, goals, 0.1) == pytest.approx(exact, abs=0.01)
 
 
 def test_arcs_are_what_small_steps_add_up_to():
@@ -80,19 +81,19 @@ def test_walled_in_it_stays():
 
 
 def test_a_known_room_has_no_edge_and_an_unknown_half_has_one():
-    assert len(walker.frontier(world().room)) == 0
+    assert len(frontier(world().room)) == 0
     grid = np.full((50, 50), 2, np.uint8)
     grid[:, 25:] = Room.UNKNOWN
-    edge = walker.frontier(Room(0.0, 0.0, 0.0, np.zeros(2), 0.1, grid))
+    edge = frontier(Room(0.0, 0.0, 0.0, np.zeros(2), 0.1, grid))
     assert len(edge) == 50 and (edge[:, 1] == 24).all()
 
 
 def test_what_was_seen_free_once_is_an_edge_and_what_was_met_once_is_none():
     grid = np.full((50, 50), 2, np.uint8)
     grid[:, 24], grid[:, 25:] = 41, Room.UNKNOWN  # 100 / (1 + exp(0.35)), one ray's free
-    assert len(walker.frontier(Room(0.0, 0.0, 0.0, np.zeros(2), 0.1, grid))) == 50
+    assert len(frontier(Room(0.0, 0.0, 0.0, np.zeros(2), 0.1, grid))) == 50
     grid[:, 24] = 71  # 100 / (1 + exp(-0.9)), one ray's end
-    assert len(walker.frontier(Room(0.0, 0.0, 0.0, np.zeros(2), 0.1, grid))) == 0
+    assert len(frontier(Room(0.0, 0.0, 0.0, np.zeros(2), 0.1, grid))) == 0
 
 
 def filled(seen, rows, columns, value=Room.UNKNOWN):
@@ -166,3 +167,41 @@ def test_who_comes_close_beside_is_stepped_away_from():
 def test_with_a_wall_behind_nobody_is_stepped_away_from():
     wall = [(-1.0, 1.0, -0.7, -0.5)]
     assert plan(world(tracks=[person(0.1, 0.6), person(0.85, 0.0)], things=wall)).reason != "gives way"
+
+
+def later(seen, seconds, config=walker.Config()):
+    """State and plan after looking at the same for so long."""
+    state = walker.initial(config)
+    for t in np.arange(0.1, seconds, 0.1):
+        state, it = walker.step(state, replace(seen, t=float(t)), BODY, config)
+    return state, it
+
+
+def test_who_waits_for_us_is_not_waited_for_for_ever():
+    seen = world(tracks=[person(0.7, -0.5)])
+    assert plan(seen).reason == "wait"
+    _, it = later(seen, 2 * walker.Config().patience + 1.0)
+    assert it.reason == "gives way" and it.xy[-1] @ (0.7, -0.5) < 0.0
+    beside = world(tracks=[person(0.0, -0.85)], things=[(-1.2, 1.2, 0.4, 0.6)])  # no room for a step aside: on, no nearer than he is
+    assert plan(beside).speed[0] == 0.0 and later(beside, 2 * walker.Config().patience)[1].speed[0] > 0.0
+
+
+def test_a_near_thing_beside_is_walked_away_from():
+    seen = world(things=[(-1.0, 3.0, 0.4, 0.6)])
+    assert plan(seen).xy[-1, 1] < -0.1
+    assert abs(plan(world()).xy[-1, 1]) < 0.05
+
+
+def test_a_goal_that_things_stand_too_near_to_is_reached_as_near_as_may_be():
+    wall = [(0.55, 0.8, -2.0, 2.0)]
+    assert plan(world(goal=(0.41, 0.0), things=wall)).behaviour == Behaviour.ARRIVED
+    assert plan(world(goal=(0.41, 0.0))).behaviour != Behaviour.ARRIVED
+    beside = [(0.9, 1.4, -0.5, -0.1)]  # the goal is 0.2 m from it: it is passed, and come near to
+    it = plan(world(goal=(1.1, 0.1), things=beside))
+    assert it.speed[0] > 0.0 and it.xy[-1, 1] > 0.1
+
+
+def test_from_a_thing_at_its_arm_it_steps_to_where_there_is_room():
+    it = plan(world(things=[(-0.3, 0.3, 0.3, 0.5)]))
+    assert it.reason == "steps off" and it.xy[-1, 1] < -0.2 and it.yaw[-1] == 0.0
+    assert plan(world(things=[(-2.0, 2.0, 0.3, 0.5), (-2.0, 2.0, -0.5, -0.3)])).reason != "steps off"

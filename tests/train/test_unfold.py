@@ -66,7 +66,7 @@ def test_the_humanoids_eyes_come_back_as_committed():
     from nanopilot.perception.rooms import HEIGHT, WIDTH
     from nanopilot.perception.rooms import WEIGHTS as ROOMS
     from nanopilot.train.network import normalise
-    from nanopilot.train.rooms import RoomNetwork
+    from nanopilot.train.room_network import RoomNetwork
     from nanopilot.train.unfold import unfold
 
     network, image = RoomNetwork(), pictures(1)[:, :HEIGHT, :WIDTH]

@@ -47,13 +47,13 @@ def test_who_is_out_of_sight_walks_on_for_a_second_and_then_stands():
     seen = told(walking(30)).tracks[0]
     assert seen.vy == pytest.approx(0.5, abs=0.1)
     lost = told(walking(30), until=5.8 + 3.0).tracks[0]
-    assert lost.y == pytest.approx(seen.y + seen.vy * CONFIG.coast, abs=0.02) and lost.vy == 0.0
-    assert not told(walking(30), until=5.8 + CONFIG.forget + 0.2).tracks
+    assert lost.y == pytest.approx(seen.y + seen.vy * CONFIG.people.coast, abs=0.02) and lost.vy == 0.0
+    assert not told(walking(30), until=5.8 + CONFIG.people.forget + 0.2).tracks
 
 
 def test_who_never_moved_may_be_a_thing():
     still = told([(0.2 * k, [person(2.0 + 0.1 * (-1) ** k, 0.0)], []) for k in range(20)]).tracks[0]
-    assert still.probability == CONFIG.doubt and told(walking(20)).tracks[0].probability == 1.0
+    assert still.probability == CONFIG.people.doubt and told(walking(20)).tracks[0].probability == 1.0
 
 
 def test_where_free_floor_is_seen_nobody_stands():
@@ -94,3 +94,8 @@ def test_what_is_held_hides_a_table_so_looks_do_not_move_it():
     look = [(0.0, [], [table(2.0, 0.0, np.pi, 0.7)]), *((0.2 * k, [], [table(2.0, 0.3, 2.4, 1.2)]) for k in range(1, 4))]
     free_hands, holding = told(look).things[0], told(look, reach=Reach((0.34, 0.12, 0.9), (0.34, -0.12, 0.9))).things[0]
     assert abs(holding.y) < 0.1 < free_hands.y
+
+
+def test_who_stands_near_is_taken_to_wait_until_we_have_gone():
+    near, far = ([(0.2 * k, [person(x, -0.7)], []) for k in range(5)] for x in (0.5, 2.5))
+    assert told(near, until=20.0).tracks and not told(far, until=20.0).tracks

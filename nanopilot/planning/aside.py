@@ -1,0 +1,49 @@
+"""Steps aside of a humanoid that would else stand too close: from people whose arms may touch it, and from things at its own arms.
+
+In: people's tracks, and how far every cell of the map is from the nearest thing. Out: a slow velocity ahead and to the left, without
+turning, or None where none is needed or none helps. It looks 1.5 s ahead, also to where the camera doesn't see: the map knows.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+
+from nanopilot.geometry import parent_from_child
+from nanopilot.messages import Room, World
+from nanopilot.planning.potential import read
+
+Array = np.ndarray
+
+YIELDING = 0.2  # m/s of such a step
+
+
+def nearest(world: World) -> float:
+    """Metres to the nearest person."""
+    return min((float(np.hypot(t.x, t.y)) for t in world.tracks), default=np.inf)
+
+
+def gives_way(world: World, room: Room, clearance: Array, near: float, unseen: float, body: float) -> Float[Array, "2"] | None:
+    """A slow step away from who is nearer than `near`, where there is room for it; None where nobody is or there is none."""
+    close = [t for t in world.tracks if np.hypot(t.x, t.y) < near and t.unseen < unseen]
+    if not close:
+        return None
+    x, y = -sum(np.array([t.x, t.y]) / max(np.hypot(t.x, t.y), 0.1) ** 2 for t in close)
+    away = YIELDING * np.array([x, y]) / max(float(np.hypot(x, y)), 1e-6)
+    spots = parent_from_child(np.linspace(0.0, 1.5, 4)[:, None] * away, room.x, room.y, room.yaw)
+    room_left = read(clearance, spots[None], room)[0]
+    end = 1.5 * away
+    nearer = any(np.hypot(t.x - end[0], t.y - end[1]) < min(near, np.hypot(t.x, t.y)) for t in world.tracks)
+    return None if nearer or room_left[1:].min() < min(body, room_left[0] + 0.02) else away
+
+
+def steps_off(world: World, room: Room, clearance: Array, touching: float, people: float) -> Float[Array, "2"] | None:
+    """A slow step to where there is most room, from a thing so close that arms may touch it; None where none is, or no step helps."""
+    turned = np.linspace(-np.pi, np.pi, 16, endpoint=False)
+    ways = YIELDING * np.stack([np.cos(turned), np.sin(turned)], -1)  # (16, 2)
+    spots = parent_from_child(np.linspace(0.0, 1.5, 4)[:, None, None] * ways, room.x, room.y, room.yaw)  # (4, 16, 2)
+    room_left = read(clearance, spots, room)
+    free = np.array([all(np.hypot(t.x - x, t.y - y) > people for t in world.tracks) for x, y in 1.5 * ways])
+    gained = np.where(free & (room_left[1:].min(0) >= room_left[0, 0]), room_left[1:].mean(0), -np.inf)
+    best = int(gained.argmax())
+    return ways[best] if room_left[0, 0] < touching and gained[best] > room_left[0, 0] else None

@@ -1,0 +1,88 @@
+"""Boxes and tables that a humanoid remembers: looks of one picture -> what is known of them, in the frame of the start.
+
+In: things as one picture showed them, the robot's pose, and whether it holds something, which hides tables. Out: for each a mean of what
+was seen, weighted by how good the look was, with old looks fading. A table's front is its longest side; a look at a part of it, or at
+another side, counts little. Nothing is ever forgotten, only corrected.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+
+import numpy as np
+from jaxtyping import Float
+
+from nanopilot.geometry import parent_from_child, wrap
+from nanopilot.messages import Thing, WalkerState
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Config:
+    same: tuple[float, float] = (0.4, 0.8)  # m within which a box, a table is the one known before
+    other_face: float = 0.8  # rad between the fronts of two looks at a table from which they saw two of its sides
+    longer: float = 1.2  # times as long as the side known before is another side that is its front
+    whole: float = 0.75  # of the known width that a look must show, else something hides the rest
+    held: float = 0.32  # m between palms from which nothing is held between them
+    before_us: float = 0.22  # m of palms from the pelvis: arms that hang are behind it
+    doubtful: float = 0.15  # of the weight of a look at a part, or at another side than the front
+    shrink: float = 0.99  # of the known width, each look: one that was too long is forgotten
+    fade: tuple[float, float] = (0.8, 0.95)  # of the weight of earlier looks at a box, a table, each look
+
+
+@dataclass(frozen=True)
+class Known:
+    """A box or table in the frame of the start."""
+
+    kind: str
+    at: Float[Array, "2"]
+    front: Float[Array, "2"]  # where its front looks, of length `weight`
+    z: float
+    width: float
+    weight: float
+    seen: float
+    colours: tuple[tuple[str, float], ...]  # and how much weight spoke for each
+
+
+def holds(walker: WalkerState, config: Config) -> bool:
+    """Whether something may be between the palms."""
+    return (
+        walker.reach is not None and walker.reach.left[1] - walker.reach.right[1] < config.held and walker.reach.left[0] > config.before_us
+    )
+
+
+def remembered(
+    known: tuple[Known, ...], seen: tuple[Thing, ...], pose: tuple[float, float, float], t: float, config: Config, holds: bool = False
+) -> tuple[Known, ...]:
+    """What is known of boxes and tables after a look: each goes to the nearest of its kind, or is new; what it holds hides tables."""
+    out = list(known)
+    for one in seen:
+        at = parent_from_child(np.array([one.x, one.y]), *pose)
+        yaw, weight = one.yaw + pose[2], one.weight
+        front = weight * np.array([np.cos(yaw), np.sin(yaw)])
+        gate = config.same[one.kind == "table"]
+        near = [(float(np.hypot(*(k.at - at))), i) for i, k in enumerate(out) if k.kind == one.kind]
+        away, i = min(near, default=(inf, -1))
+        if away > gate:
+            out.append(Known(one.kind, at, front, one.z, one.width, weight, t, ((one.colour, weight),)))
+            continue
+        if holds and one.kind == "table":  # what is held hides its foot
+            continue
+        old = out[i]
+        aside = one.kind == "table" and abs(wrap(yaw - float(np.arctan2(old.front[1], old.front[0])))) > config.other_face
+        if aside and one.width > config.longer * old.width:  # its front at last: a table's front is its longest side
+            out[i] = Known(one.kind, at, front, one.z, one.width, weight, t, ((one.colour, weight),))
+            continue
+        if aside and one.width < config.whole * old.width:  # a side of it, which is shorter
+            continue
+        trust = config.doubtful if aside or one.width < config.whole * old.width else 1.0  # another side of it, or a part
+        weight, fade = trust * weight, config.fade[one.kind == "table"] ** trust
+        votes = dict(old.colours)
+        votes[one.colour] = votes.get(one.colour, 0.0) + weight
+        kept = fade * old.weight
+        place = old.at + weight / (weight + kept) * (at - old.at)
+        width = max(config.shrink * old.width, one.width)
+        out[i] = Known(one.kind, place, fade * old.front + trust * front, one.z, width, weight + kept, t, tuple(votes.items()))
+    return tuple(out)
