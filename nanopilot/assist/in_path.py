@@ -27,7 +27,7 @@ class PathConfig:
     stay: float = 0.4  # m more for the closest in path of the last step
     least_probability: float = 0.35  # of a track
     least_age: float = 0.3  # s
-    least_speed: float = 3.0  # m/s: slower, curvature is not known from the yaw rate
+    least_speed: float = 2.0  # m/s: slower, curvature is not known from the yaw rate; AEB is asked from 10 km/h on
 
 
 def own_paths(world: World, car: CarState, config: PathConfig) -> tuple[Float[Array, "n 2"], ...]:
