@@ -26,6 +26,7 @@ class FeetConfig:
 
     grown: float = 0.08  # of the height by which a body must go on below its box, and
     rows: int = 1  # scene rows
+    tall: int = 8  # scene rows: of who is smaller, farther than 14 m, a row is too much
     most: float = 1.5  # heights: more is another body
     beside: int = 1  # scene columns beside the box that may be its body's
     gap: int = 1  # scene rows without it that a body may have
@@ -45,6 +46,8 @@ def on_their_feet(
 
 def _stretched(d: Detection, found: tuple[Detection, ...], bodies: Bool[Array, "h w"], camera: CameraModel, c: FeetConfig) -> Detection:
     left, top, right, bottom = (d.box / SCENE_STRIDE).tolist()
+    if bottom - top < c.tall:
+        return d
     first, last = max(round(left) - c.beside, 0), min(round(right) + c.beside, bodies.shape[1])
     begin, most = max(int(top), 0), min(int(bottom + c.most * (bottom - top)), bodies.shape[0] - 1)
     rows = np.flatnonzero(bodies[begin : most + 1, first:last].any(1)) + begin if last > first else np.empty(0, int)

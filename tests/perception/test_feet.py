@@ -36,7 +36,7 @@ def half(box: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", [SceneClass.PERSON, SceneClass.CYCLIST])
-@pytest.mark.parametrize("x", [6.0, 8.0, 11.0])
+@pytest.mark.parametrize("x", [5.0, 6.0, 7.5])
 def test_a_box_to_the_waist_is_stretched_to_the_feet(x, kind):
     body = upright(x)
     (told,) = on_their_feet((detection(half(body), 2 * x),), scene(body, kind=kind), CAMERA, CONFIG)
@@ -52,6 +52,12 @@ def test_what_is_whole_hidden_or_on_wheels_stays_as_it_is():
     hidden = detection(half(body), 16.0)
     assert on_their_feet((hidden,), scene(half(body)), CAMERA, CONFIG) == (hidden,)
     assert on_their_feet((hidden,), scene(), CAMERA, CONFIG) == (hidden,)
+
+
+def test_far_away_a_row_is_too_coarse():
+    body = upright(24.0)
+    low = detection(body - np.array([0, 6, 0, 6], np.float32), 30.0)
+    assert on_their_feet((low,), scene(body), CAMERA, CONFIG) == (low,)
 
 
 def test_legs_below_a_gap_are_another_body():
