@@ -1,11 +1,12 @@
 """The guardian: does somebody have to brake now, or steer back, because nobody else does? Pilot engaged or not.
 
 In: the world, what `assist.step` has found of it (growth of boxes, distances to the lines), the frame's percept, the car. Out: a Guard.
-Braking: for each track the time left until braking with `full` must begin so that it still ends `margin` before it; the stages are times
-left. A stage needs the track to be surely closing and, by its own uncertainty, probably in our way when we get there; an acceleration
-begun is kept until the danger is over. Sources: UN R152 and Euro NCAP AEB for what is asked (second-hand); Brännström, Coelingh
-& Sjöberg 2010 for deciding by what braking can still avoid. Steering back: `keeping`. It knows no turn signal and no kick-down:
-the cancel button ends it. Who crosses on wheels other than a bicycle's is judged as if it went along.
+Braking: for each track the time left until braking with `full` must begin so that it still ends `margin` before it, or more before who
+brakes himself, which the one we watch is taken to go on with; the stages are times left. A stage needs the track to be surely closing
+and, by its own uncertainty, probably in our way when we get there; an acceleration begun is kept until the danger is over. Sources: UN
+R152 and Euro NCAP AEB for what is asked (second-hand); Brännström, Coelingh & Sjöberg 2010 for deciding by what braking can still avoid.
+Steering back: `keeping`. It knows no turn signal and no kick-down: the cancel button ends it. Who crosses on wheels other than a
+bicycle's is judged as if it went along.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 In: the nine arrays named by heads.OUTPUTS (one frame, batch axis removed), the level camera they were seen through, and the picture, for
 the paint's form and colour. Out: lane lines, path, objects, scene, road edges, free distance. The road is a plane. An object's bearing
 comes from the column of its footprint's centre; its distance is told twice, by the network, which knows sizes, and by where the box
-touches the road, and weighed by their doubts (Kalman's static case). It keeps nothing between frames: filtering is the world stage's work.
+touches the road, and weighed by their doubts (Kalman's static case); people's boxes then reach down to
+their `feet`. It keeps nothing between frames: filtering is the world stage's work.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Boxes of people and riders, stretched to what the scene shows of their bodies: where somebody's feet are.
 
-In: one picture's detections and scene. Out: the detections, some of them with a larger box and a nearer place. From 12 m on inwards the
-network draws many boxes around a part of a body only, to the knees, and takes it for somebody as far away as that is small; its scene
-shows the legs all the same. Where the body goes on below its box, it stands where the road is seen under its last row.
+In: one picture's detections, surest first, and scene. Out: the detections, some with a larger box and a nearer place, parts left out.
+From 12 m on inwards the network draws many boxes around a part of a body only, to the knees, and takes it for somebody as far away as
+that is small; its scene shows the legs all the same. Where the body goes on below its box, it stands where the road is seen under its
+last row.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def on_their_feet(
     """The detections, people and riders each down to the last row of their body, and without boxes of parts of them."""
     bodies = np.isin(scene, BODIES)
     whole = [d if d.kind == Kind.VEHICLE else _stretched(d, found, bodies, camera, config) for d in found]
-    return tuple(d for k, d in enumerate(whole) if d.kind == Kind.VEHICLE or not _a_part(d, whole[:k], whole[k + 1 :], config))
+    return tuple(d for k, d in enumerate(whole) if d.kind == Kind.VEHICLE or not _a_part(k, whole, config))
 
 
 def _stretched(d: Detection, found: tuple[Detection, ...], bodies: Bool[Array, "h w"], camera: CameraModel, c: FeetConfig) -> Detection:
@@ -56,9 +57,8 @@ def _stretched(d: Detection, found: tuple[Detection, ...], bodies: Bool[Array, "
         return d
     breaks = np.flatnonzero(np.diff(below) > c.gap + 1)
     end = int(below[breaks[0]] if len(breaks) else below[-1]) + 1  # the row after the last
-    height = bottom - top
     if (
-        end - bottom < max(c.grown * height, c.rows)
+        end - bottom < max(c.grown * (bottom - top), c.rows)
         or end >= bodies.shape[0]
         or _another(d, first * SCENE_STRIDE, last * SCENE_STRIDE, end * SCENE_STRIDE, found)
     ):
@@ -84,12 +84,13 @@ def _another(d: Detection, left: float, right: float, end: float, found: tuple[D
     )
 
 
-def _a_part(d: Detection, surer: list[Detection], others: list[Detection], c: FeetConfig) -> bool:
-    """Whether the box lies within another one that is larger, or as large and surer."""
-    width, height = d.box[2:] - d.box[:2]
-    for o in (*surer, *others):
-        across, down = np.maximum(np.minimum(d.box[2:], o.box[2:]) - np.maximum(d.box[:2], o.box[:2]), 0.0)
-        larger = np.prod(o.box[2:] - o.box[:2]) > width * height / c.inside or any(o is x for x in surer)
-        if o.kind != Kind.VEHICLE and larger and across * down > c.inside * width * height:
+def _a_part(k: int, whole: list[Detection], c: FeetConfig) -> bool:
+    """Whether the `k`-th box lies within another one that is larger, or about as large and surer."""
+    box = whole[k].box
+    area = np.prod(box[2:] - box[:2])
+    for n, o in enumerate(whole):
+        inner = np.prod(np.maximum(np.minimum(box[2:], o.box[2:]) - np.maximum(box[:2], o.box[:2]), 0.0))
+        larger = np.prod(o.box[2:] - o.box[:2]) > area / c.inside or n < k
+        if n != k and o.kind != Kind.VEHICLE and larger and inner > c.inside * area:
             return True
     return False

@@ -100,7 +100,6 @@ def test_two_side_by_side_are_two():
     assert [one.position[1] for one in found] == pytest.approx([-0.45, 0.45], abs=0.15)
 
 
-@pytest.mark.skipif(not rooms.WEIGHTS.is_file(), reason="no weights of rooms")
 def test_a_picture_of_another_size_is_refused():
     with pytest.raises(ValueError, match="320x240"):
         rooms.RoomEyes().perceive(Frame(0.0, "head", np.zeros((10, 10, 3), np.uint8)), CAMERA, None, CAMERA)
