@@ -259,7 +259,7 @@ def _bytes(data: Any) -> bytes:
 
 
 def _picture(frame: Frame) -> dict[str, Any]:
-    ok, jpeg = cv2.imencode(".jpg", frame.image[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))
+    ok, jpeg = cv2.imencode(".jpg", cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR), (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))
     if not ok:
         raise ValueError(f"camera {frame.camera}: a picture of {frame.image.shape} can't be written as JPEG")
     sec, nsec = divmod(round(frame.t * NS), NS)

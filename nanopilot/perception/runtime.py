@@ -110,7 +110,11 @@ def to_model(image: Array, camera: CameraModel, seen: CameraModel) -> UInt8[Arra
     homography = image_from_image(seen, camera)
     if image.shape[:2] == (seen.height, seen.width) and np.allclose(homography, np.eye(3), atol=1e-9):
         return np.ascontiguousarray(image)
-    shrink = np.sqrt(abs(np.linalg.det(homography[:2, :2])))
-    if shrink < 0.5:  # a camera of much finer pixels: average them first, or lines alias away
-        image = cv2.GaussianBlur(image, (0, 0), 0.4 / shrink)
+    return warped(image, homography, seen)
+
+
+def warped(image: UInt8[Array, "h w 3"], homography: Float[Array, "3 3"], seen: CameraModel) -> UInt8[Array, "h2 w2 3"]:
+    """A picture on the pixels of `seen`; finer pixels than two to one are averaged first, or lines would alias away."""
+    while abs(np.linalg.det(homography[:2, :2])) < 0.25:
+        image, homography = cv2.pyrDown(image), homography @ np.diag((2.0, 2.0, 1.0))
     return cv2.warpPerspective(image, homography, (seen.width, seen.height), flags=cv2.INTER_LINEAR)

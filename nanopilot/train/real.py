@@ -25,7 +25,7 @@ from nanopilot.messages import CameraModel, SceneClass
 from nanopilot.perception import datasets, heads
 from nanopilot.perception.datasets import RealFrame, find, lines_of
 from nanopilot.perception.labels import ANY_ROAD, HEADS, MAX_OBJECTS, NOT_ROAD, OBJECT_FIELDS, scene_label
-from nanopilot.perception.runtime import canonical
+from nanopilot.perception.runtime import canonical, warped
 
 __all__ = ["RealFrame", "find", "sample", "taught"]
 
@@ -108,11 +108,7 @@ def sample(
     """One look at a real frame: the model camera's picture, and its label's fields. `teachers`: the JSON they wrote about it."""
     camera, seen, zoom = view(frame.camera, rng)
     homography = image_from_image(seen, camera)
-    picture = read(frame)
-    shrink = np.sqrt(abs(np.linalg.det(homography[:2, :2])))
-    if shrink < 0.5:  # as perception.runtime does
-        picture = cv2.GaussianBlur(picture, (0, 0), 0.4 / shrink)
-    image = cv2.warpPerspective(picture, homography, (seen.width, seen.height), flags=cv2.INTER_LINEAR)
+    image = warped(read(frame), homography, seen)
     said = json.loads(teachers.read_text()) if teachers else {}
 
     def place(pixels: Array) -> Array:

@@ -92,7 +92,7 @@ class _Writer:
             pinhole = rr.Pinhole(image_from_camera=intrinsics(camera), resolution=(camera.width, camera.height),
                                  image_plane_distance=PICTURE_AT)  # fmt: skip
             self.stream.log(at, pinhole)
-        ok, jpeg = cv2.imencode(".jpg", frame.image[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))
+        ok, jpeg = cv2.imencode(".jpg", cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR), (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))
         if ok:
             self.stream.log(at, rr.EncodedImage(contents=jpeg.tobytes(), media_type="image/jpeg"))
         objects = percept.objects if percept is not None else ()
