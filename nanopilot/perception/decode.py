@@ -37,7 +37,10 @@ class Config:
     overlap: float = 0.55  # IoU above which the weaker of two boxes of one kind is dropped
     bearing_std: float = 0.006  # rad, floor: 1.5 px of 256
     aside_std: float = 0.5  # m: the footprint's centre is told sideways no better, near or far (measured on the tuning seeds)
-    cut_std: float = 1.5  # m, the same of a box that the picture's side cuts off, guess
+    cut_margin: float = 0.25  # widths of a box from the picture's side within which that side cuts it: large boxes end 10 to 20 px short
+    cut_overlap: float = 0.3  # the same as `overlap` of the weaker box if it is cut: one body beside us was told twice
+    cut: tuple[float, float] = (1.0, 0.3)  # body lengths by which the centre of who is cut is told worse, across the ray and along it:
+    # with less, parked cars drove off beside us, into our way (tuning towns 3001 to 3005)
     contact_rows: float = 2.0  # px of the model camera, std of where a box meets the road: tuning frames want 3, KITTI 1.5
     contact_share: float = 0.08  # of the distance, std: the road is no plane, pitch errs by a third of a degree (tuning frames); times the
     # zoom: through the narrow camera boxes end too high, by 2 to 21 % of the distance, another share every few metres (tuning seed 2000)
@@ -98,15 +101,15 @@ def lane_lines(
     return tuple(lines)
 
 
-def _suppress(boxes: Float32[Array, "n 4"], overlap: float) -> Bool[Array, " n"]:
-    """Greedy non-maximum suppression; boxes come by falling score."""
+def _suppress(boxes: Float32[Array, "n 4"], overlap: Float[Array, " n"]) -> Bool[Array, " n"]:
+    """Greedy non-maximum suppression; boxes come by falling score, `overlap` is what each may share with a surer one."""
     keep = np.ones(len(boxes), bool)
     area = np.maximum(boxes[:, 2:] - boxes[:, :2], 0).prod(1)
     for i in range(len(boxes)):
         if keep[i]:
             size = np.minimum(boxes[i, 2:], boxes[i + 1 :, 2:]) - np.maximum(boxes[i, :2], boxes[i + 1 :, :2])
             shared = np.maximum(size, 0).prod(1)
-            keep[i + 1 :] &= shared / (area[i] + area[i + 1 :] - shared + 1e-6) < overlap
+            keep[i + 1 :] &= shared / (area[i] + area[i + 1 :] - shared + 1e-6) < overlap[i + 1 :]
     return keep
 
 
@@ -149,7 +152,9 @@ def objects(heat: Float32[Array, "3 h w"], box: Float32[Array, "11 h w"], camera
         raw = at_centre(box, row, column)
         centre = np.stack([column, row]) * heads.GRID_STRIDE + (heads.GRID_STRIDE - 1) / 2
         sides = np.concatenate([centre - heads.GRID_STRIDE * raw[:2], centre + heads.GRID_STRIDE * raw[2:4]]).T.astype(np.float32)  # (n, 4)
-        keep = _suppress(sides, config.overlap)
+        margin = np.maximum(config.cut_margin * (sides[:, 2] - sides[:, 0]), heads.GRID_STRIDE)
+        beyond = (sides[:, 0] < margin) | (sides[:, 2] > camera.width - margin)
+        keep = _suppress(sides, np.where(beyond, config.cut_overlap, config.overlap))
         foot = centre[0] + heads.GRID_STRIDE * raw[heads.FOOT_U]
         ray = np.stack([(foot - camera.cx) / camera.fx, np.zeros(len(foot)), np.ones(len(foot))], -1) @ rotation  # vehicle axes
         bearing = np.arctan2(ray[:, 1], ray[:, 0])
@@ -160,9 +165,9 @@ def objects(heat: Float32[Array, "3 h w"], box: Float32[Array, "11 h w"], camera
         middle = np.exp(raw[4])  # of the footprint; it is the near end that a longer lens brings nearer
         distance = (zoom * middle - (zoom - 1) * np.minimum(depth_of_body, middle)) * np.cos(aside) / np.cos(bearing - camera.yaw)
         spread = distance * np.exp(raw[5]) * np.sqrt(2.0)  # Laplace scale of the logarithm -> standard deviation
-        beyond = (sides[:, 0] < heads.GRID_STRIDE) | (sides[:, 2] > camera.width - heads.GRID_STRIDE)
-        aside_std = np.where(beyond, config.cut_std, config.aside_std)
         distance, spread = with_contact(distance, spread, foot, sides[:, 3], depth_of_body, camera, config)
+        across, along = (share * beyond * np.exp(raw[9]) for share in config.cut)
+        aside_std, spread = np.hypot(config.aside_std, across), np.hypot(spread, along)
         for i in np.flatnonzero(keep):
             found.append(
                 Detection(

@@ -2,9 +2,10 @@
 
 In: the world and the line followed so far. Out: that line moved on, matched to the newly seen lane, and any lane change
 under way. The seen own lane jumps by a lane's width when we cross a line, so each new one is a hypothesis for three
-lanes, and the one nearest to the dead-reckoned line is believed. A lane change is a minimum-jerk move (Flash & Hogan
-1985) of the line itself: at 3.5 m in 4.7 s its lateral acceleration peaks at 0.9 m/s². Lanes are changed for the
-route only, never to overtake, and not before the turn signal has shown for a second; cameras to that side and behind look meanwhile.
+lanes, and the one nearest to the dead-reckoned line is believed, unless no lane is seen to be there. A lane change is a
+minimum-jerk move (Flash & Hogan 1985) of the line itself: at 3.5 m in 4.7 s its lateral acceleration peaks at 0.9 m/s².
+Lanes are changed for the route only, never to overtake, and not before the turn signal has shown for a second; cameras to
+that side and behind look meanwhile.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ class BehaviourConfig:
     match_distance: float = 20.0  # m over which lines are compared
     own_lane_bonus: float = 0.5  # m: prefer what is seen as own lane, unless changing
     lost_share: float = 0.75  # lane widths beside the line from which the own lane is followed instead
+    lane_there: float = 0.5  # probability below which what runs beside the own lane is none, and
+    astray: float = 1.5  # s after which a line there is given up: the oncoming lane, after a turn that missed its road (town spider 3004)
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class Line:
     change: LaneChange | None = None
     settled: float = 0.0  # s since the last change
     unseen: float = 0.0  # s since a lane was last seen
+    astray: float = 0.0  # s for which it has run where no lane is seen
     wish: int = 0  # the side to change to as soon as it may be, +1 left, and
     wished: float = 0.0  # s for which that has been so
 
@@ -80,7 +84,7 @@ def follow(line: Line, world: World, dt: float, vehicle: VehicleModel, config: B
     if world.path is None:
         line = replace(line, target=target, unseen=line.unseen + dt)
     else:
-        line = replace(line, target=_match(target, world, line.change is not None, config), unseen=0.0)
+        line = _matched(replace(line, target=target, unseen=0.0), world, dt, config)
     if line.target is None:
         return line
     if line.change is None:
@@ -153,19 +157,23 @@ def _may_change(line: Line, world: World, config: BehaviourConfig) -> bool:
     return bool(straight and line.settled > config.settle_time and line.unseen == 0)
 
 
-def _match(target: Path | None, world: World, changing: bool, config: BehaviourConfig) -> Path:
-    own = smooth(np.asarray(world.path.points))
-    if target is None:
-        return own
-    near = (target.s >= 0) & (target.s <= config.match_distance)
-    if not near.any():
-        return own
+def _matched(line: Line, world: World, dt: float, config: BehaviourConfig) -> Line:
+    """The line put on the seen own lane, or on the one beside it where it ran: which of the three is nearest to it."""
+    own, target, changing = smooth(np.asarray(world.path.points)), line.target, line.change is not None
+    on_own = replace(line, target=own, astray=0.0)
+    near = None if target is None else (target.s >= 0) & (target.s <= config.match_distance)
+    if near is None or not near.any():
+        return on_own
     beside = own.locate(target.xy[near])[1]  # how far left of the own lane the target runs
     bonus = 0.0 if changing else config.own_lane_bonus
     costs = {k: np.abs(beside - k * world.lane_width).mean() - (bonus if k == 0 else 0.0) for k in (0, -1, 1)}
     k = min(costs, key=costs.__getitem__)
     if k == 0:
-        return own
+        return on_own
     best = shift(own, k * world.lane_width)
+    there = (world.lane_left if k > 0 else world.lane_right) > config.lane_there
+    astray = 0.0 if there or changing else line.astray + dt
     lost = abs(best.find(0.0, 0.0)[1]) > config.lost_share * world.lane_width
-    return own if lost and not changing else best
+    if (lost or astray > config.astray) and not changing:
+        return on_own
+    return replace(line, target=best, astray=astray)

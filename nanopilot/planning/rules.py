@@ -38,7 +38,7 @@ class RulesConfig:
     stop_time: float = 1.0  # s to stand at a stop sign
     stop_reach: float = 8.0  # m before the line at which standing counts
     creep: float = 4.0  # m, told too far: who stands so far before a red line is close enough
-    yield_speed: float = 4.0  # m/s over a yield line
+    yield_speed: float = 3.0  # m/s over a yield line: who comes is seen late, by the side cameras, and 4 left no room to stop before it
     junction_length: float = 22.0  # m from the line to where the road goes on; the rear axle must get past it before we drive in
     jam_speed: float = 1.0  # m/s: a lead slower than this is a queue, and
     moving_off: float = 2.5  # m/s: one that is waited for has moved off, when its last car in our way is faster

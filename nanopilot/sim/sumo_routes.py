@@ -50,6 +50,16 @@ def _roads(net: Net) -> tuple[dict[str, list[str]], dict[str, float]]:
     return onward, {lane.edge: float(np.hypot(*np.diff(lane.shape, axis=0).T).sum()) for lane in net.lanes.values()}
 
 
+def _reached(onward: dict[str, list[str]], start: str) -> list[str]:
+    """The edges that some way leads to from `start`, itself not among them."""
+    found, left = {start}, [start]
+    while left:
+        fresh = [edge for edge in onward[left.pop()] if edge not in found]
+        found.update(fresh)
+        left += fresh
+    return sorted(found - {start})
+
+
 def new_way(net: Net, town: TownMap, x: float, y: float, heading: float, goal: str) -> tuple[list[str], float]:
     """Edges of the shortest way from a place to the end of edge `goal`, and how far into the first it begins, m. Raises TownError."""
     lane, s, _ = town.lane_map.locate(x, y, heading)
@@ -145,8 +155,13 @@ def _joined(parts: list[Array]) -> Float[Array, "n 2"]:
 
 
 def write_traffic(net: Net, path: Path, vehicles: int, people: int, seconds: float, rng: np.random.Generator) -> None:
-    """SUMO's route file: about `vehicles` on the road at a time and `people` walking, starting all through `seconds`."""
-    edges, walkable = sorted(net.edges), sorted(net.edges)
+    """SUMO's route file: about `vehicles` on the road at a time and `people` walking, starting all through `seconds`.
+
+    Vehicles go only where a way leads: SUMO drives others to where none goes on, and they stand there, in everybody's way.
+    """
+    onward, _ = _roads(net)
+    edges, reached = sorted(net.edges), {a: _reached(onward, a) for a in net.edges}
+    ways = [a for a in edges if reached[a]]
     kinds, shares = list(TRAFFIC), np.array([row[1] for row in TRAFFIC.values()])
     rows = [
         f'<vType id="{kind}" vClass="{c}" length="{length}" width="{width}" height="{height}" maxSpeed="{top}" minGap="2.0"/>'
@@ -155,7 +170,8 @@ def write_traffic(net: Net, path: Path, vehicles: int, people: int, seconds: flo
     starts = [(float(t), "trip") for t in np.sort(rng.uniform(0, seconds, int(vehicles * seconds / TRIP)))]
     starts += [(float(t), "walk") for t in np.sort(rng.uniform(0, seconds, int(people * seconds / TRIP)))]
     for k, (t, what) in enumerate(sorted(starts)):
-        a, b = (edges if what == "trip" else walkable)[int(rng.integers(len(edges)))], edges[int(rng.integers(len(edges)))]
+        a = str(rng.choice(ways if what == "trip" else edges))
+        b = str(rng.choice(reached[a] if what == "trip" else edges))
         kind = str(rng.choice(kinds, p=shares / shares.sum()))
         if what == "trip":
             rows.append(f'<trip id="{k}" type="{kind}" depart="{t:.2f}" from="{a}" to="{b}" departPos="random_free" departSpeed="max"/>')

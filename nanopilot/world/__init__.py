@@ -76,7 +76,8 @@ def step(state: State, observation: Observation, percept: Percept | None, config
 
     usable = percept is not None and percept.valid and percept.t > state.percept_t and abs(percept.t - observation.t) <= config.max_lag
     if usable:
-        lane = lanes.update(lane, percept, dt, config.lanes)
+        lane, told = lanes.update(lane, percept, dt, config.lanes), localise.ahead(pose, config.localise)
+        lane = lanes.advised(lane, told.route_line, told.route_std, told.localisation_std, dt, config.lanes)
         others = tracks.update(others, percept.objects, dt, config.tracks)
         for view in percept.sides:
             others = tracks.update(others, view.objects, view.since, config.tracks, view.yaw)

@@ -1,7 +1,8 @@
 """The own lane over time: centre along the route, left and right line, width, and whether lanes exist beside it.
 
 In: own motion and a Percept (or None: blind). Out: a LaneState whose curves are in the vehicle frame now. The centre
-is fused from the network's path and, where both lines are seen, from each moved by half a lane width; either alone is enough. A lane
+is fused from the network's path and, where both lines are seen, from each moved by half a lane width; either alone is enough. Where
+both tell it badly, in turns, the navigation's line has its say (`advised`). A lane
 change (the seen lane lies one width beside the known one) moves all curves over by one lane instead of averaging
 them. A line that isn't seen fades out and is never invented: a junction has none.
 """
@@ -11,10 +12,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from jaxtyping import Float
 
 from nanopilot.messages import PATH_ARC, LaneLine, Percept
 from nanopilot.world.curves import CurveConfig, Measured, RoadCurve, displaced, fused, measured, moved, offset, proposed, tangents
 from nanopilot.world.motion import Motion
+
+Array = np.ndarray
 
 LEFT, RIGHT = -1, 1  # LaneLine.side
 NEAR = PATH_ARC <= 15  # where a lane's offset and width are measured, m
@@ -38,6 +42,8 @@ class LaneConfig:
     settle_beside: float = 0.5  # s, same for lanes beside ours
     lone_line_std: float = 100.0  # m: what a line says of the own lane's centre where the other one isn't seen, once there is a path
     blind_memory: float = 5.0  # s in which probabilities fade when blind
+    route_std: float = 1.0  # m by which the map's line may lie beside the lane's centre, whatever the receiver says, and
+    route_along: float = 0.5  # share of the receiver's error that moves it sideways where the road ahead has turned by 90 degrees
     change_slack: float = 0.3  # share of a lane width by which a lane change's offset may miss
     crossed: float = 0.3  # share of a lane width out of the centre at which we may be changing lanes
 
@@ -98,6 +104,17 @@ def update(state: LaneState, percept: Percept, dt: float, config: LaneConfig) ->
     lane_left = state.lane_left + beside * (_probability(percept.lanes, 2 * LEFT) - state.lane_left)
     lane_right = state.lane_right + beside * (_probability(percept.lanes, 2 * RIGHT) - state.lane_right)
     return replace(state, path=path, left=left, right=right, lane_left=lane_left, lane_right=lane_right)
+
+
+def advised(state: LaneState, line: Float[Array, "n 2"], std: float, along: float, dt: float, config: LaneConfig) -> LaneState:
+    """The path drawn to where navigation has the route's `line`, as a second opinion: by nothing on a straight road, where a frame tells it
+    to centimetres, and by half where it is told to metres. `std` of that line here, `along` of the receiver, m."""
+    if state.path is None or len(line) < 2:
+        return state
+    seen = measured(
+        line, np.hypot(np.hypot(std, config.route_std), config.route_along * along * np.abs(tangents(line)[:, 1])), config.curve
+    )
+    return state if seen is None else replace(state, path=fused(state.path, seen, dt, config.curve, stubborn=True))
 
 
 def _probability(lines: tuple[LaneLine, ...], side: int) -> float:

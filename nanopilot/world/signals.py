@@ -40,6 +40,7 @@ class SignalConfig:
     gain: float = 0.3  # of a frame's vote
     told: float = 0.5  # least share of the votes
     sign_told: float = 0.6
+    light_against_sign: float = 1.0  # s out of sight, and a light was the next junction's, if a stop or yield sign is believed here
     limit_sight: float = 25.0  # m within which a limit's sign counts
     limit_votes: float = 2.5  # readings until it holds
     post_std: tuple[float, float] = (1.5, 0.08)  # m and share of its distance: where the nearest light or sign stands, against the line
@@ -107,7 +108,8 @@ def told(state: SignalState, ahead: Ahead, config: SignalConfig) -> tuple[RoadSi
     distance = max(state.distance + state.shift, 0.0)
     std = float(np.sqrt(min(state.shift_var, ahead.localisation_std**2)))
     k = int(np.argmax(state.votes))
-    if state.votes[k] > config.told * max(sum(state.votes), config.told):
+    signed = state.unseen > config.light_against_sign and max(state.stop, state.giving_way) > config.sign_told
+    if state.votes[k] > config.told * max(sum(state.votes), config.told) and not signed:
         out.append(RoadSignal("light", tuple(Light)[k], distance, std, 0.0, state.votes[k], state.unseen))
     else:
         for kind, votes in (("stop", state.stop), ("yield", state.giving_way)):

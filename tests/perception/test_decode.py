@@ -183,12 +183,23 @@ def test_low_confidence_says_nothing_else() -> None:
     assert (percept.valid, percept.objects, percept.t) == (False, (), 1.0)
 
 
-def test_what_the_picture_cuts_off_is_told_sideways_with_more_doubt() -> None:
-    stds = []
-    for y in (3.0, 8.6):  # 9 m ahead of the camera: whole, and through the left edge
+def test_the_place_of_who_is_cut_by_the_pictures_side_is_told_by_body_lengths() -> None:
+    """9 m ahead of the camera: whole, its box ending near the left edge, and through it."""
+    config, across, along = Config(), [], []
+    for y in (3.0, 7.8, 8.6):
         out = empty()
         place(out, CAMERA.x + 9.0, y, 0.0, 0.9)
-        (seen,) = objects(out["heat"], out["box"], CAMERA, Config())
-        stds.append(seen.bearing_std * seen.distance)
-    assert stds[0] == pytest.approx(0.5, abs=0.03)
-    assert stds[1] > 1.4
+        (seen,) = objects(out["heat"], out["box"], CAMERA, config)
+        across.append(seen.bearing_std * seen.distance)
+        along.append(seen.distance_std / seen.distance)
+    assert across[0] == pytest.approx(0.5, abs=0.03) and along[0] < 0.1
+    for k in (1, 2):
+        assert across[k] == pytest.approx(np.hypot(0.5, 4.5 * config.cut[0]), rel=0.05) and along[k] > 0.1
+
+
+def test_a_cut_body_told_by_two_boxes_that_share_a_third_is_one() -> None:
+    for y, found in ((0.0, 2), (8.6, 1)):
+        out = empty()
+        for dy, score in ((0.0, 0.9), (-0.8, 0.6)):
+            place(out, CAMERA.x + 9.0, y + dy, 0.0, score)
+        assert len(objects(out["heat"], out["box"], CAMERA, Config())) == found

@@ -44,6 +44,17 @@ def test_far_beside_its_target_it_takes_the_own_lane_instead():
     assert beside(follow(settled(3.4), world(0.0), 0.05, CAR, CONFIG)) == pytest.approx(0.0, abs=0.02)
 
 
+@pytest.mark.parametrize(("lane_right", "followed"), [(1.0, -LANE_WIDTH), (0.0, 0.0)])
+def test_a_line_beside_the_own_lane_where_no_lane_is_seen_is_given_up(lane_right, followed):
+    """We stand on a line one lane right of what is seen as our own: a lane, or the oncoming one."""
+    line, aside = settled(), []
+    for _ in range(int(CONFIG.astray / 0.05) + 3):
+        line = follow(line, world(LANE_WIDTH, lane_right=lane_right, speed=0.0), 0.05, CAR, CONFIG)
+        aside.append(line.target.xy[line.target.s >= 0][0, 1])
+    assert aside[len(aside) // 2] == pytest.approx(0.0, abs=0.05)
+    assert aside[-1] == pytest.approx(followed + LANE_WIDTH, abs=0.05)
+
+
 def test_keep_right_begins_a_change_to_the_right_by_one_lane():
     line = follow(settled(), world(turn=Turn.KEEP_RIGHT), 0.05, CAR, CONFIG)
     assert line.change.direction == -1

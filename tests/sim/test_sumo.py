@@ -6,6 +6,7 @@ import sys
 import tempfile
 from itertools import pairwise
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from nanopilot.messages import GpsFix, Turn
 from nanopilot.sim.lanemap import Paint
 from nanopilot.sim.sumo import TownConfig, TownWorld, _overlap
 from nanopilot.sim.sumo_net import FOLDER, TownError, make_net, read_net, town_net
+from nanopilot.sim.sumo_routes import _roads, write_traffic
 
 LANE = '<lane id="{}" type="driving" level="false"><link/><width sOffset="0" a="3.5" b="0" c="0" d="0"/></lane>'
 XODR = f"""<?xml version="1.0"?><OpenDRIVE><header revMajor="1" revMinor="4" name="" version="1" north="0" south="0" east="0" west="0"/>
@@ -59,6 +61,23 @@ def test_traffic_keeps_right_of_the_yellow_line(world):
     to_other = other.centre[-1] - lane.centre[0]
     assert ahead[0] * to_other[1] - ahead[1] * to_other[0] > 0  # the oncoming lane is on the left
     assert lane.left_paint[0] == Paint.SOLID
+
+
+def test_everybody_who_drives_has_a_way_to_where_he_goes(tmp_path):
+    """SUMO lets who has none drive to a junction from which it would go on, and stand there for two minutes."""
+    net, _, folder = town_net("random", 3002)  # it has roads that end
+    with folder:
+        write_traffic(net, tmp_path / "town.rou.xml", 200, 5, 100.0, np.random.default_rng(0))
+    onward, _ = _roads(net)
+    assert not all(onward.values())
+    trips = ElementTree.parse(tmp_path / "town.rou.xml").findall("trip")
+    assert len(trips) > 100
+    for a, b in {(t.get("from"), t.get("to")) for t in trips}:
+        near, reached = {a}, {a}
+        while near:
+            near = {edge for road in near for edge in onward[road]} - reached
+            reached |= near
+        assert a != b and b in reached
 
 
 def test_the_route_is_a_kilometre_and_tells_every_junction(world):

@@ -1,12 +1,14 @@
 """Lanes over time against exact geometry: circles and straights of known place, driven along with known motion."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from nanopilot.geometry import child_from_parent, project, resample
 from nanopilot.messages import PATH_ARC, LaneLine, PathProposal, Percept
 from nanopilot.world.curves import CurveConfig, RoadCurve, displaced, fused, measured, moved
-from nanopilot.world.lanes import LaneConfig, LaneState, fade, move, update
+from nanopilot.world.lanes import LaneConfig, LaneState, advised, fade, move, update
 from nanopilot.world.motion import Motion
 
 DT, SPEED = 0.05, 8.0
@@ -274,3 +276,20 @@ def test_a_line_follows_what_the_pictures_say_across_even_where_they_begin_ahead
         lines = {-1: np.stack([PATH_ARC + 4.5, np.full_like(PATH_ARC, y)], -1)}
         state = update(move(state, motion(20 * DT, 0.0), config), percept(lines=lines, std=0.03), DT, config)
     assert np.abs(state.left.points[PATH_ARC < 40, 1] - y).max() < 0.35  # of 1 m
+
+
+def test_the_routes_line_has_its_say_in_turns_told_badly_and_none_on_straights():
+    straight, turn, bent_too_late = road(1e6), road(9.0, straight=4.0), road(13.0, straight=5.0)
+    for true, line, std, drawn in (
+        (parallel(straight, 2.0), straight, 0.1, (0.0, 0.03)),
+        (turn, bent_too_late, 0.6 + 0.1 * PATH_ARC, (0.25, 0.9)),
+    ):
+        told, seen = seen_from(true, 0.0, 0.0, 0.0), seen_from(line, 0.0, 0.0, 0.0)
+        frame, state = replace(percept(seen), path=PathProposal(seen, np.broadcast_to(std, len(PATH_ARC)))), LaneState()
+        for _ in range(40):
+            state = advised(update(state, frame, DT, LaneConfig()), told, 1.0, 2.0, DT, LaneConfig())
+        near = PATH_ARC < 20
+        share = 1 - np.abs(across(state.path.points[near], true)).mean() / np.abs(across(seen[near], true)).mean()
+        assert drawn[0] <= share <= drawn[1]
+    assert advised(LaneState(), told, 1.0, 2.0, DT, LaneConfig()).path is None
+    assert advised(state, np.zeros((0, 2)), 1.0, 2.0, DT, LaneConfig()) is state

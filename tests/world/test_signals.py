@@ -87,6 +87,15 @@ def test_a_light_out_of_sight_is_remembered_until_the_junction_is_behind_us():
     assert signals.told(after(1, seen(), ahead(140.0), state), ahead(140.0), C) == ()
 
 
+def test_a_stop_sign_read_here_outvotes_a_light_that_was_seen_far_away():
+    state = after(3, seen([light(70.0, Light.RED)]), ahead(45.0))  # the next junction's
+    sign = TrafficSign(box(10.0, -2.5, 1.8, 2.6, 0.4), "stop", 0.95, 0.0)
+    state = after(25, seen(signs=[sign]), ahead(12.0), state)
+    assert [s.kind for s in signals.told(state, ahead(12.0), C)] == ["stop"]
+    state = after(3, seen([light(14.0, Light.RED)], [sign]), ahead(12.0), state)  # a light that stands here, in sight
+    assert [s.kind for s in signals.told(state, ahead(12.0), C)] == ["light"]
+
+
 def test_a_stop_sign_needs_more_than_one_reading_and_must_stand_at_the_junction():
     sign = TrafficSign(box(20.0, -2.5, 1.8, 2.6, 0.4), "stop", 0.99, 0.0)
     assert signals.told(after(1, seen(signs=[sign]), ahead(21.0)), ahead(21.0), C) == ()

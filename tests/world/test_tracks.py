@@ -147,6 +147,16 @@ def test_a_parked_car_stands_still_over_ground_while_we_turn_and_brake(speed, ya
     assert abs(wrap(said[-1].yaw - (0.3 - pose[2]))) < 0.01
 
 
+def test_who_stands_is_told_steadier_and_yet_heard_when_he_sets_off():
+    rng, rough = np.random.default_rng(3), replace(CONFIG, standing=1.0)
+    stands = [[noisy(rng, 20.0, -3.0, 0.0, 1.5)] for _ in range(200)]
+    speeds = {c: [run(stands[: k + 1], config=c).mean[0, 2] for k in range(40, 200, 8)] for c in (CONFIG, rough)}
+    assert np.std(speeds[CONFIG]) < 0.7 * np.std(speeds[rough])
+    t = DT * np.arange(60)
+    starts = [[noisy(rng, 20.0 + x, -3.0, 0.0, 0.5)] for x in 0.5 * 2.0 * t**2]  # 2 m/s² for 3 s
+    assert run(stands + starts).mean[0, 2] == pytest.approx(6.0, abs=1.5)
+
+
 def test_a_braking_car_shows_its_deceleration_and_a_turning_one_its_yaw_rate():
     frames = [[detection(40 + 10 * t - t * t, 0.0)] for t in DT * np.arange(50)]
     (braking,) = told(run(frames), CONFIG)
