@@ -144,8 +144,8 @@ class Watcher:
                     warnings = Warnings(t, (), (), tuple(assist.off(car)), warned.speed.limit)
                 image = observation.frames[0].image
                 if shown.width < camera.width:
-                    finer = cv2.INTER_AREA if 2 * shown.width <= camera.width else cv2.INTER_LINEAR  # 5 and 1 ms of 1280 px
-                    image = cv2.resize(image, (shown.width, shown.height), interpolation=finer)
+                    sampling = cv2.INTER_AREA if 2 * shown.width <= camera.width else cv2.INTER_LINEAR  # 5 and 1 ms of 1280 px
+                    image = cv2.resize(image, (shown.width, shown.height), interpolation=sampling)
                 if c.blur:
                     image = hidden(image, shown, None if fault else percept, now)
                 left, right = (None if e is None or e.t < t else e.value for e in warned.lane.edges)

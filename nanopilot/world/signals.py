@@ -3,7 +3,8 @@
 In: one frame's lights and signs (boxes in the model camera's picture) and how far the route says the next junction is. Out: RoadSignals.
 How far away a light or sign stands follows from how high it stands in the picture, as their heights are standard (a light's middle
 at 3.1 m, a sign's at 2.2 m: German RiLSA, VwV-StVO); it counts for the next junction if it stands about there and not far
-aside. A post near the line corrects the route's distance to it. States are votes that fade. What was told of a junction is forgotten
+aside. A post near the line corrects the route's distance to it. States are votes that fade; a light out of sight gives way
+to a sign read here. What was told of a junction is forgotten
 behind it. It knows no arrows and no lanes.
 """
 

@@ -1,10 +1,10 @@
 """Other road users over time: position, velocity over ground, yaw, size, acceleration, and how sure we are they exist.
 
 In: own motion and one frame's detections (or None: blind). Out: Tracks, all rows at once as arrays, in the vehicle frame now. Per track a
-Kalman filter in ground coordinates, constant velocity but for vehicles that brake (noise along the camera's ray and across it apart), one
-for yaw and yaw rate, frames assigned by the Hungarian method within a Mahalanobis gate, one kind only. Who leaves the cameras' view is
-carried on by dead reckoning for a while. It knows neither lanes nor occlusion. Source: Bar-Shalom, Li & Kirubarajan 2001, ch. 6; Kuhn
-1955 (assignment).
+Kalman filter in ground coordinates, constant velocity but for vehicles that brake, with less noise for those that stand (noise along the
+camera's ray and across it apart), one for yaw and yaw rate, frames assigned by the Hungarian method within a Mahalanobis gate, one kind
+only. Who leaves the cameras' view is carried on by dead reckoning for a while. It knows neither lanes nor occlusion. Source: Bar-Shalom,
+Li & Kirubarajan 2001, ch. 6; Kuhn 1955 (assignment).
 """
 
 from __future__ import annotations
