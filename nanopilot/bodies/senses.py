@@ -3,8 +3,8 @@
 In: MuJoCo's state, of which only what a sensor would show is looked at, with noise added. Out: joint angles and rates, gyro,
 the direction of gravity; and a WalkerState: place from the feet (their lowest point stands still, so the pelvis moves against it),
 yaw from the gyro, and where the head camera is. Errors are of the size of a good MEMS unit (guesses with room, e.g. 1 mrad/s of gyro
-bias left after calibration is 3.4 degrees a minute). While it stands at least one foot keeps its heading: yaw is then that foot's, and what
-the gyro says differently is its bias: a zero-rate update (Foxlin 2005).
+bias left after calibration is 3.4 degrees a minute). While it stands the foot that carries more keeps its heading: yaw is then that foot's,
+and what the gyro says differently is its bias: a zero-rate update (Foxlin 2005).
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ LOWER = 0.004  # m of height over which weight passes from one ball of the soles
 LONGER = 1.03  # times the way that the soles tell: they roll and brush (calibrated by 30 kinds of motion, 6 s each, hands down and up)
 SETTLED = 2.0  # s after which a robot told to stand has both feet at rest (they were after 1 s; with arms that move later)
 WATCHED = 1.0  # s over which the feet's heading is averaged
-CREEP = 0.0025  # rad, one std between two such means of one stand (measured in five rooms: biases are 0.5 mrad/s off after 5 s)
-TURNS = 0.005  # rad of both feet from one mean to the next from which none stands still
+CREEP = 0.0006  # rad, one std between two such means of the foot that carries more (0.1 mrad in ten rooms, and the encoders' noise)
+TURNS = 0.02  # rad that the feet turn against each other from one mean to the next from which none is trusted
 SMOOTH = 0.4  # s over which the velocity is averaged, about half a stride
 
 
@@ -170,15 +170,22 @@ class Senses:
             return
         one = self.stand
         seems = np.array([wrap(float(v)) for v in now - one.headings])
-        astray = float(seems[np.abs(seems).argmin()])  # the other foot creeps: by 1 to 5 mrad/s, under the lighter leg
-        if abs(astray) > TURNS:
+        if abs(seems[0] - seems[1]) > TURNS:
             self.stand = None
             return
+        astray = float(seems[self._carries()])  # the other foot creeps: by 0 to 15 mrad/s, under the lighter leg
         one.seconds, one.counted, one.astray = one.seconds + WATCHED, one.counted + WATCHED * self.offset, one.astray + astray
         self.yaw, one.headings = self.yaw - astray, now - astray
-        gain = one.variance / (one.variance + (CREEP / one.seconds) ** 2)
+        doubt = (CREEP / one.seconds) ** 2 + self.config.gyro_noise**2 * GAIT_PERIOD / one.seconds
+        gain = one.variance / (one.variance + doubt)
         self.offset = one.offset + gain * ((one.counted + one.astray) / one.seconds - one.offset)
         self.variance = one.variance * (1.0 - gain)
+
+    def _carries(self) -> int:
+        """Which foot carries more: the one that the centre of mass, by the measured joints, is nearer to."""
+        humanoid.require().mj_comPos(self.built.model, self.body)
+        middle = self.body.subtree_com[self.built.model.body("pelvis").id]
+        return int(np.argmin([np.hypot(*(self.body.xpos[k] - middle)[:2]) for k in self.feet]))
 
     def _reckon(self) -> None:
         """Put the measured joints and attitude on the copy with its pelvis at the origin, and see how what it stands on moved."""

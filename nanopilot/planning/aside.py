@@ -16,6 +16,7 @@ from nanopilot.planning.potential import read
 Array = np.ndarray
 
 YIELDING = 0.2  # m/s of such a step
+TOWARDS = 0.3  # cosine between a step and where somebody was from which it is towards him
 
 
 def nearest(world: World) -> float:
@@ -23,8 +24,20 @@ def nearest(world: World) -> float:
     return min((float(np.hypot(t.x, t.y)) for t in world.tracks), default=np.inf)
 
 
-def gives_way(world: World, room: Room, clearance: Array, near: float, unseen: float, body: float) -> Float[Array, "2"] | None:
-    """A slow step away from who is nearer than `near`, where there is room for it; None where nobody is or there is none."""
+def unseen_bearing(world: World, unseen: float, within: float, shown: float) -> float | None:
+    """Bearing of the nearest person within `within` m who has been beside the picture, `shown` rad to either side, for `unseen` s."""
+    out = [t for t in world.tracks if t.unseen > unseen and np.hypot(t.x, t.y) < within and abs(np.arctan2(t.y, t.x)) > shown]
+    one = min(out, key=lambda t: np.hypot(t.x, t.y), default=None)
+    return None if one is None else float(np.arctan2(one.y, one.x))
+
+
+def gives_way(
+    world: World, room: Room, clearance: Array, near: float, unseen: float, body: float, lost: tuple[float, float]
+) -> Float[Array, "2"] | None:
+    """A slow step away from who is nearer than `near`, where there is room for it; None where nobody is or there is none.
+
+    Not to where somebody was last seen within `lost[1]` m, more than `lost[0]` s ago: he may have come nearer.
+    """
     close = [t for t in world.tracks if np.hypot(t.x, t.y) < near and t.unseen < unseen]
     if not close:
         return None
@@ -34,6 +47,10 @@ def gives_way(world: World, room: Room, clearance: Array, near: float, unseen: f
     room_left = read(clearance, spots[None], room)[0]
     end = 1.5 * away
     nearer = any(np.hypot(t.x - end[0], t.y - end[1]) < min(near, np.hypot(t.x, t.y)) for t in world.tracks)
+    nearer |= any(
+        t.unseen > lost[0] and np.hypot(t.x, t.y) < lost[1] and (t.x, t.y) @ away > TOWARDS * YIELDING * np.hypot(t.x, t.y)
+        for t in world.tracks
+    )
     return None if nearer or room_left[1:].min() < min(body, room_left[0] + 0.02) else away
 
 

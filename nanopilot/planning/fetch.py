@@ -21,16 +21,21 @@ from nanopilot.planning.reaching import (
     Config,
     State,
     after,
+    at,
+    before_foot,
     before_us,
+    choice,
+    doubted,
     go_on,
     hands,
     holding,
+    kept,
     loops,
     moving,
     plan_of,
+    refuse,
     spot_of,
     still,
-    wanted,
     way,
 )  # fmt: skip
 
@@ -46,6 +51,7 @@ def step(state: State, world: World, vehicle: VehicleModel, config: Config) -> t
         raise ValueError("fetching needs a room and palms")
     dt = min(max(world.t - state.t, 0.0), 0.5)
     state = replace(state, t=world.t, turned=state.turned + abs(wrap(room.yaw - state.yaw)), yaw=room.yaw)
+    state = kept(state, world, room, config)
     state, plan = PHASES[state.phase](state, world, room, vehicle, config, dt)
     reach = None
     if state.palms is not None:
@@ -59,12 +65,13 @@ def step(state: State, world: World, vehicle: VehicleModel, config: Config) -> t
 
 def _look(state: State, world: World, room: Room, vehicle: VehicleModel, c: Config, dt: float) -> tuple[State, Plan]:
     """Turn once around, then go near all of the floor, until both things are known."""
-    box, table = wanted(world.things, c)
+    box, table = choice(state, world, room, c)
     if state.failed >= c.tries:
         return state, still(world, "grasped nothing, gave up")
     if world.t < c.settle:
         return replace(state, since=world.t), still(world, "stands, to know its gyro")
     if box is not None and table is not None and world.t - state.since > 1.0:
+        state = replace(state, box=at(box, room), table=at(table, room))
         return go_on(state, "go" if state.visited else "visit"), still(world, f"found the {box.colour} box and the {table.colour} table")
     missing = "box" if box is None else "table"
     if state.turned < 2 * np.pi + 0.3:
@@ -89,6 +96,8 @@ def _visit(state: State, world: World, room: Room, vehicle: VehicleModel, c: Con
         velocity[:2] = 0.0
     good = abs(off[0]) < 0.2 and abs(off[1]) < 0.15 and abs(off[2]) < 0.15
     state = replace(state, steady=state.steady + 1 if good else 0)
+    if state.steady >= 12 and (table := choice(state, world, room, c)[1]) is not None and table.width < c.least_table:
+        return go_on(refuse(state, state.table or at(table, room)), "look"), still(world, "that is no table")
     if state.steady >= 12:
         return replace(go_on(state, "go"), visited=True), still(world, "has seen the table")
     return state, moving(world, velocity, "looks at the table")
@@ -145,13 +154,15 @@ def _near(state: State, world: World, room: Room, vehicle: VehicleModel, c: Conf
     state = replace(state, spot=spot)
     state = hands(state, world, state.palms, c, dt)
     off, velocity = loops(spot, c.arm, room, c)
-    if abs(off[1]) > c.square:
+    if abs(off[1]) > (c.square_held if state.carrying else c.square) or before_foot(world, c):
         velocity[0] = min(velocity[0], 0.0)
-    good = abs(off[0]) < 0.03 and abs(off[1]) < 0.04 and abs(off[2]) < 0.12
+    good = abs(off[0]) < 0.03 and abs(off[1]) < (c.square_held if state.carrying else 0.04) and abs(off[2]) < 0.12
     state = replace(state, steady=state.steady + 1 if good else 0)
     late = world.t - state.since > c.patience
     if state.steady >= 3 or (late and abs(off[0]) < 0.06 and abs(off[1]) < 0.07):
         return go_on(state, "lower" if state.carrying else "reach"), still(world, "at the table")
+    if late and not state.carrying:
+        return go_on(doubted(state, world, room, c), "back"), still(world, "comes anew")
     if late:
         return go_on(state, "back"), still(world, "comes anew")
     return state, moving(world, velocity, "steps up to it")
@@ -170,7 +181,8 @@ def _squeeze(state: State, world: World, room: Room, vehicle: VehicleModel, c: C
     x, y = before_us(state.spot, room)
     state = hands(state, world, (min(x, c.longest), y, c.grip, c.tight), c, dt)
     if world.t - state.since > 2.8 and not holding(world, c):
-        return replace(go_on(state, "release"), failed=state.failed + 1), still(world, "nothing between the palms")
+        state = doubted(replace(state, failed=state.failed + 1), world, room, c)
+        return go_on(state, "release"), still(world, "nothing between the palms")
     return after(replace(state, carrying=holding(world, c)), 3.0, "lift"), still(world, "squeezes")
 
 

@@ -28,8 +28,12 @@ class Config:
     table: str = ""
     walk: walker.Config = field(default_factory=walker.Config)
     carry: walker.Config = field(default_factory=lambda: walker.Config(body=0.48, roomy=0.75, turns=CALM))  # what is held sticks out
-    settle: float = 6.0  # s that it stands at first: its feet tell what its gyro is off
+    settle: float = 10.0  # s that it stands at first: its feet tell what its gyro is off
     sure: float = 0.02  # weight of looks from which a thing is believed
+    same: float = 0.6  # m that where a thing is thought to be may move from one look to the next
+    again: float = 0.45  # m around what turned out to be no box or no table, where none is looked for again
+    least_table: float = 0.46  # m: a foot that is less wide, seen from near, is no table's
+    behind: tuple[float, float] = (0.25, 0.1)  # m that a box's middle may be behind its table's front, and more by the root of its weight
     closely: float = 1.8  # m from which things are surely seen
     survey: float = 1.2  # m before the table that it is for, where that is looked at first
     visit: float = 30.0  # s at most for that
@@ -42,6 +46,8 @@ class Config:
     half_width: float = 0.125  # m across: of 22 to 28 cm
     other_side: float = 0.8  # rad between where the box's seen side looks and the table's front from which it is not the box's front
     overhang: float = 0.10  # m that tables' tops stand out over their feet
+    edge: tuple[float, float] = (-0.15, 0.08)  # m that it is before that front: what looks say beyond that is their error
+    clear: float = 0.3  # m before a table's foot where it steps no nearer, whatever it is after
     inside: float = 0.17  # m from a top's edge to where the box's middle is put
     grip: float = 0.84  # m above the floor: 10 cm above a table
     over: float = 0.12  # m higher, where nothing is touched
@@ -61,6 +67,7 @@ class Config:
     aside: float = 0.7  # 1/s of that to the side, where it sways
     creep: float = 0.2  # m/s at most there
     square: float = 0.07  # m aside from which it does not step nearer: an open palm would push the box
+    square_held: float = 0.12  # m aside that do not matter with a box in its hands: tables are long
     beside: float = 0.42  # m to the side or behind where a thing forbids stepping that way: elbows reach 0.3 m
     patience: float = 20.0  # s of aligning until it tries from anew
     tries: int = 3
@@ -78,6 +85,9 @@ class State:
     palms: tuple[float, float, float, float] | None = None  # x, y, z of their middle, half their distance; None: not up yet
     carrying: bool = False
     visited: bool = False  # the table that it is for was looked at from near
+    box: tuple[float, float] | None = None  # where the chosen ones are, room frame
+    table: tuple[float, float] | None = None
+    refused: tuple[tuple[float, float], ...] = ()  # where things turned out not to be what they seemed, room frame
     steady: int = 0
     failed: int = 0
 
@@ -85,44 +95,104 @@ class State:
 # --------------------------------------------------------------------------- which box, which table
 
 
-def wanted(things: tuple[Thing, ...], c: Config) -> tuple[Thing | None, Thing | None]:
-    """The box to fetch and the table to bring it to: of the colours named, surely seen; the box is on a table, and that is not the one."""
+def wanted(
+    things: tuple[Thing, ...], c: Config, box_at: Array | None = None, table_at: Array | None = None
+) -> tuple[Thing | None, Thing | None]:
+    """The box to fetch and the table to bring it to: of the colours named, surely seen; the box is on a table, and that is not the one.
+
+    Where they have been chosen before (vehicle frame) those that are there; else the surest.
+    """
     tables = [k for k in things if k.kind == "table" and k.weight > c.sure]
-    boxes = [k for k in things if k.kind == "box" and k.weight > c.sure and c.box in ("", k.colour) and _under(k, tables)]
-    box = max(boxes, key=lambda k: k.weight, default=None)
-    under = box and _under(box, tables)
-    others = [k for k in tables if k is not under and c.table in ("", k.colour)]
-    return box, max(others, key=lambda k: k.weight, default=None)
+    boxes = [k for k in things if k.kind == "box" and k.weight > c.sure and c.box in ("", k.colour) and _under(k, tables, c)]
+    box = _chosen(boxes, box_at, c)
+    under = box and _under(box, tables, c)
+    return box, _chosen([k for k in tables if k is not under and c.table in ("", k.colour)], table_at, c)
 
 
-def _under(box: Thing, tables: list[Thing]) -> Thing | None:
-    """The table that a box stands on: the nearest one, where it is near."""
+def _chosen(things: list[Thing], at: Array | None, c: Config) -> Thing | None:
+    if at is not None and (near := [k for k in things if np.hypot(k.x - at[0], k.y - at[1]) < c.same]):
+        things = near
+    return max(things, key=lambda k: k.weight, default=None)
+
+
+def _under(box: Thing, tables: list[Thing], c: Config) -> Thing | None:
+    """The table that a box stands on: the nearest one, where it is near, and not far before the box."""
     near = min(tables, key=lambda k: np.hypot(k.x - box.x, k.y - box.y), default=None)
-    return near if near is not None and np.hypot(near.x - box.x, near.y - box.y) < 0.8 else None
+    if near is None or np.hypot(near.x - box.x, near.y - box.y) > 0.8:
+        return None
+    behind = (np.array([near.x, near.y]) - (box.x, box.y)) @ way(near.yaw) + c.half_depth
+    return near if behind < c.behind[0] + c.behind[1] / np.sqrt(box.weight) else None
+
+
+def believed(state: State, things: tuple[Thing, ...], room: Room, c: Config) -> tuple[Thing, ...]:
+    """Those that are not where something turned out not to be what it seemed."""
+    return tuple(k for k in things if all(np.hypot(*(_placed(k, room) - p)) > c.again for p in state.refused))
+
+
+def choice(state: State, world: World, room: Room, c: Config) -> tuple[Thing | None, Thing | None]:
+    """`wanted` of what is believed, near where they were chosen."""
+    box, table = (None if p is None else child_from_parent(np.array(p), room.x, room.y, room.yaw) for p in (state.box, state.table))
+    return wanted(believed(state, world.things, room, c), c, box, table)
+
+
+def kept(state: State, world: World, room: Room, c: Config) -> State:
+    """The chosen box and table where they are now thought to be."""
+    box, table = choice(state, world, room, c)
+    if state.box is not None and box is not None and not state.carrying:
+        state = replace(state, box=at(box, room))
+    if state.table is not None and table is not None:
+        state = replace(state, table=at(table, room))
+    return state
+
+
+def refuse(state: State, place: tuple[float, float]) -> State:
+    """What is there is not what it seemed: choose another."""
+    box, table = (None if p == place else p for p in (state.box, state.table))
+    return replace(state, refused=(*state.refused, place), box=box, table=table)
+
+
+def doubted(state: State, world: World, room: Room, c: Config) -> State:
+    """After a vain try: the box is refused if another one might be meant."""
+    other = state if state.box is None else refuse(state, state.box)
+    return other if choice(other, world, room, c)[0] is not None else state
 
 
 def spot_of(state: State, world: World, room: Room, c: Config) -> tuple[float, float, float] | None:
     """Where the box's middle is, or shall be, and where the table's front looks; room frame."""
+    things = believed(state, world.things, room, c)
+    tables = [k for k in things if k.kind == "table" and k.weight > c.sure]
     if state.carrying:
-        tables = [k for k in world.things if k.kind == "table" and k.weight > c.sure and c.table in ("", k.colour)]
+        of_colour = [k for k in tables if c.table in ("", k.colour)]
         if state.spot is not None and not c.table:  # not the one it came from
-            tables = [k for k in tables if np.hypot(*(_placed(k, room) - state.spot[:2])) > 0.8 or state.phase != "go"]
-        thing = max(tables, key=lambda k: k.weight, default=None)
-        front, depth = thing, c.inside - c.overhang
-    else:
-        thing, _ = wanted(world.things, c)
-        tables = [k for k in world.things if k.kind == "table" and k.weight > c.sure]
-        front, depth = (thing and _under(thing, tables)) or thing, c.half_depth
-    if thing is None:
-        return state.spot if state.phase not in ("look", "go") else None
-    yaw = wrap(front.yaw + room.yaw)
-    aside = thing.kind == "box" and abs(wrap(thing.yaw - front.yaw)) > c.other_side
-    x, y = _placed(thing, room) - (c.half_width * way(thing.yaw + room.yaw) if aside else depth * way(yaw))
-    return float(x), float(y), float(yaw)
+            of_colour = [k for k in of_colour if np.hypot(*(_placed(k, room) - state.spot[:2])) > 0.8 or state.phase != "go"]
+        known = None if state.table is None else child_from_parent(np.array(state.table), room.x, room.y, room.yaw)
+        thing = _chosen(of_colour, known, c)
+        if thing is None:
+            return None if state.phase in ("look", "go") else state.spot
+        yaw = wrap(thing.yaw + room.yaw)
+        x, y = _placed(thing, room) - (c.inside - c.overhang) * way(yaw)
+        return float(x), float(y), float(yaw)
+    box, _ = choice(state, world, room, c)
+    if box is None:
+        return None if state.phase in ("look", "go") else state.spot
+    table = _under(box, tables, c) or box
+    yaw = wrap(table.yaw + room.yaw)
+    aside = abs(wrap(box.yaw - table.yaw)) > c.other_side
+    middle = _placed(box, room) - (c.half_width * way(box.yaw + room.yaw) if aside else c.half_depth * way(yaw))
+    before = float((middle - _placed(table, room)) @ way(yaw))
+    if table is not box:
+        middle = middle + (np.clip(before, *c.edge) - before) * way(yaw)
+    return float(middle[0]), float(middle[1]), float(yaw)
 
 
 def _placed(thing: Thing, room: Room) -> Float[Array, "2"]:
     return parent_from_child(np.array([thing.x, thing.y]), room.x, room.y, room.yaw)
+
+
+def at(thing: Thing, room: Room) -> tuple[float, float]:
+    """Where a thing is, room frame."""
+    x, y = _placed(thing, room)
+    return float(x), float(y)
 
 
 def way(yaw: float) -> Float[Array, "2"]:
@@ -145,6 +215,16 @@ def loops(spot: tuple[float, float, float], away: float, room: Room, c: Config) 
     if velocity[0] < 0.0 and _occupied(room, (-c.beside, -0.2), (-0.25, 0.25)):
         velocity[0] = 0.0
     return off, velocity
+
+
+def before_foot(world: World, c: Config) -> bool:
+    """Whether a table's foot is too near ahead for another step."""
+    for k in world.things:
+        if k.kind == "table" and k.weight > c.sure:
+            away, along = np.array([k.x, k.y]) @ -way(k.yaw), abs(float(np.array([-np.sin(k.yaw), np.cos(k.yaw)]) @ (k.x, k.y)))
+            if 0.0 < away < c.clear and along < k.width / 2 and abs(wrap(k.yaw + np.pi)) < 0.8:
+                return True
+    return False
 
 
 def _occupied(room: Room, x: tuple[float, float], y: tuple[float, float]) -> bool:

@@ -18,12 +18,12 @@ from jaxtyping import Float, Float32
 
 from nanopilot.geometry import child_from_parent, parent_from_child
 from nanopilot.messages import Behaviour, Plan, Room, Track, VehicleModel, World
-from nanopilot.planning.aside import gives_way, nearest, steps_off
+from nanopilot.planning.aside import gives_way, nearest, steps_off, unseen_bearing
 from nanopilot.planning.potential import BIG, WEAKLY, cells, descent, frontier, read, smooth, spread
 
 Array = np.ndarray
 
-LOOKS_AROUND = "lost sight, looks around"
+LOOKS_AROUND = "looks around"
 Task = Literal["walk", "explore", "follow"]
 
 
@@ -63,6 +63,9 @@ class Config:
     near_lost: float = 1.2  # m from where somebody was last seen that it turns on the spot and looks
     look_around: float = 0.6  # rad/s
     given_up: float = 11.0  # s of that, once around, after which it searches elsewhere
+    roam: float = 8.0  # s of that until it turns once around again
+    glance: tuple[float, float] = (1.5, 2.2)  # s unseen from which, and m within which, it turns to somebody whom it waits for
+    shown: float = 0.6  # rad to either side that the camera sees
     sure: float = 0.7  # probability above which somebody is followed: who has been seen to move
     watched: float = 8.0  # s that somebody else of that probability is followed, too: perhaps he waits for us to give way
     apart: float = 1.2  # m from the followed within which it steps back
@@ -108,7 +111,7 @@ def step(state: State, world: World, vehicle: VehicleModel, config: Config) -> t
         return replace(state, turn=0.0), _plan(world, np.zeros(3), reason, Behaviour.ARRIVED if state.arrived else Behaviour.STOP, config)
     if reason == LOOKS_AROUND:
         side = np.copysign(config.look_around, state.turn)
-        return replace(state, turn=side), _plan(world, np.array([0.0, 0.0, side]), reason, Behaviour.KEEP_LANE, config)
+        return replace(state, turn=side, t=world.t), _plan(world, np.array([0.0, 0.0, side]), reason, Behaviour.KEEP_LANE, config)
     off = steps_off(world, room, clearance, config.touching, config.elbow_room)
     if off is not None:
         return replace(state, turn=0.0, t=world.t), _plan(world, np.array([*off, 0.0]), "steps off", Behaviour.KEEP_LANE, config)
@@ -116,13 +119,16 @@ def step(state: State, world: World, vehicle: VehicleModel, config: Config) -> t
     follows = config.task == "follow"
     long = state.waited > 2 * config.patience
     near = config.apart if follows else config.room_for_them if long else config.elbow_room
-    away = gives_way(world, room, clearance, near, np.inf if long else config.elbow_seen, config.body) if speed == 0.0 else None
+    unseen = np.inf if long else config.elbow_seen
+    away = gives_way(world, room, clearance, near, unseen, config.body, config.glance) if speed == 0.0 else None
     waited = state.waited + (dt if speed == 0.0 and nearest(world) < config.wary else -dt)
     stood = state.stood + dt if speed == 0.0 else 0.0
     state = replace(state, t=world.t, stood=stood, waited=float(np.clip(waited, 0.0, 3 * config.patience)))
     if away is not None:
         turn = turn if follows else 0.0
         return replace(state, turn=turn), _plan(world, np.array([*away, turn]), "gives way", Behaviour.KEEP_LANE, config)
+    if speed == 0.0 and not follows and (bearing := unseen_bearing(world, *config.glance, config.shown)) is not None:
+        turn, why = float(np.copysign(min(config.look_around, max(config.turns)), bearing)), "looks for who was there"
     behaviour = Behaviour.STOP if speed == 0.0 and turn == 0.0 else Behaviour.KEEP_LANE
     return replace(state, turn=turn), _plan(world, np.array([speed, 0.0, turn]), why or reason, behaviour, config)
 
@@ -177,12 +183,14 @@ def _follow(state: State, world: World, room: Room, clearance: Array, config: Co
         if world.t - state.lost < config.given_up:
             return state, cells(np.array([state.last_seen]), room), LOOKS_AROUND if near else "lost sight", False
         state = replace(state, last_seen=None, looked=None)
+    if track is None and (world.t - state.lost) % (config.given_up + config.roam) < config.given_up:
+        return state, np.zeros((0, 2), int), LOOKS_AROUND, False
     if track is None:
         state, edge = _edges(state, world, room, clearance, replace(config, closely=config.search))
         return state if len(edge) else replace(state, looked=None), edge, "nobody to follow yet", len(edge) == 0  # or from anew
     at = parent_from_child(np.array([track.x, track.y]), room.x, room.y, room.yaw)
     seen = (float(at[0]), float(at[1])) if track.probability > config.sure else state.last_seen
-    state = replace(state, followed=track.id, last_seen=seen, lost=world.t)
+    state = replace(state, followed=track.id, last_seen=seen, lost=world.t if track.probability > config.sure else state.lost)
     distance = float(np.hypot(track.x, track.y))
     close = config.apart < distance < config.distance + config.slack and abs(np.arctan2(track.y, track.x)) < 0.3
     return state, cells(at[None], room), f"{distance:.1f} m behind", close

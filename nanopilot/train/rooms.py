@@ -26,8 +26,8 @@ from nanopilot.messages import RoomClass
 from nanopilot.perception.rooms import HEIGHT, STRIDE, VERSION, WIDTH
 from nanopilot.sim import humanoid, rooms
 from nanopilot.train.network import normalise
-from nanopilot.train.room_network import Exported, RoomNetwork
-from nanopilot.train.unfold import unfold
+from nanopilot.train.room_network import Exported, RoomNetwork, grow, widths_of
+from nanopilot.train.unfold import stored, unfold
 
 Array = np.ndarray
 
@@ -35,6 +35,7 @@ TRAIN_SEEDS, TEST_SEEDS = 100_000, 200_000  # the first room of each; evaluated 
 WARM_UP = 100  # steps of a rising rate
 LOOK = 6  # of rooms and robot in kept frames: another number, and they are drawn anew
 CROP = (96, 80)  # px of the pieces that are learnt from: the network has no fixed size
+WHOLE = 0.5  # of the batches are whole pictures: pieces don't show what a surface belongs to
 RARE = (RoomClass.BOX, RoomClass.TABLE, RoomClass.PERSON)
 FETCHED, NAMED = 0.35, 0.15  # shares of rooms with tables to fetch from, and of others with such tables and parcels; the rest are walked
 POSES = 6  # of the arms in a room
@@ -159,8 +160,8 @@ def load(first: int, count: int, config: TrainConfig) -> tuple[Array, Array]:
 
 
 def cut(images: Array, labels: Array, pick: Array, rng: np.random.Generator) -> tuple[Array, Array]:
-    """The picked pictures, as pieces of CROP; half of them around something rare. Every fourth batch is whole pictures, fewer of them."""
-    if rng.random() < 0.25:
+    """The picked pictures, as pieces of CROP; half of them around something rare. A share of the batches is whole pictures, fewer."""
+    if rng.random() < WHOLE:
         whole = pick[: max(1, len(pick) * CROP[0] * CROP[1] // (WIDTH * HEIGHT))]
         return images[whole], labels[whole]
     w, h = CROP[0] // STRIDE, CROP[1] // STRIDE
@@ -207,6 +208,14 @@ def measure(network: RoomNetwork, images: Array, labels: Array) -> dict[str, flo
         return dict(zip(RoomClass.NAMES, (hits / (table.sum(0) + table.sum(1) - hits)).round(4).tolist(), strict=True))
 
 
+def begin_from(path: Path, network: RoomNetwork, pictures: UInt8[Array, "n h w 3"]) -> None:
+    """All of an exported network, which may have fewer channels; `pictures` are what its layers are measured on."""
+    old = RoomNetwork(widths_of({name: torch.from_numpy(weight) for name, (weight, _) in stored(path).items()}))
+    unfold(path, old, normalise(torch.from_numpy(pictures)))
+    grow(old, network)
+    network.train()
+
+
 def train(config: TrainConfig) -> None:
     images, labels = load(config.first, config.rooms, config)
     test = load(TEST_SEEDS, config.test_rooms, config)
@@ -220,8 +229,7 @@ def train(config: TrainConfig) -> None:
     kept, done, start = config.out / f"checkpoint-{LOOK}.pt", 0, perf_counter()
     if config.begin is not None and not kept.exists():
         if config.begin.suffix == ".onnx":
-            unfold(config.begin, network, normalise(torch.from_numpy(images[:: max(1, len(images) // 64)])))
-            network.train()
+            begin_from(config.begin, network, images[:: max(1, len(images) // 64)])
         else:
             network.load_state_dict(torch.load(config.begin, weights_only=True)["network"])
     if kept.exists():

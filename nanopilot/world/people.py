@@ -13,7 +13,7 @@ from math import inf
 import numpy as np
 from jaxtyping import Float
 
-from nanopilot.geometry import parent_from_child
+from nanopilot.geometry import child_from_parent, parent_from_child
 from nanopilot.messages import Detection, Kind
 
 Array = np.ndarray
@@ -33,6 +33,8 @@ class Config:
     near: float = 1.2  # m from us within which he is taken to wait, as people do, until we have gone
     waits: float = 20.0  # s unseen, of such a one
     doubted: float = 0.5  # s unseen of who was seen once
+    shown: tuple[float, float, float] = (0.55, 0.9, 4.0)  # rad to either side, m nearest and farthest within which a picture shows feet
+    missed: int = 6  # such pictures in a row without him after which he is no longer there
     close: float = 1.2  # m nearer than which nobody is doubted: the picture's rim cuts who stands there, now and then seen
     doubted_close: float = 2.0  # s
     coast: float = 1.0  # s that who is out of sight is taken to walk on; then to stand, as people do who wait for us
@@ -48,6 +50,7 @@ class Person:
     began: tuple[float, float]  # where it was seen first, m
     count: int = 1
     moved: bool = False
+    missed: int = 0  # pictures in a row that should have shown him
 
     def place(self, t: float, coast: float) -> Float[Array, "2"]:
         return self.at + self.velocity * min(t - self.seen, coast)
@@ -73,13 +76,21 @@ def follow(
             velocity *= min(1.0, config.fastest / max(float(np.hypot(*velocity)), 1e-9))
             now = where[k] + config.alpha * surprise
             moved = old.moved or np.hypot(*(now - old.began)) > config.moved + config.jumps * one.distance
-            people[k] = replace(old, at=now, velocity=velocity, seen=t, count=old.count + 1, moved=bool(moved))
+            people[k] = replace(old, at=now, velocity=velocity, seen=t, count=old.count + 1, moved=bool(moved), missed=0)
             taken.add(k)
         else:
             people.append(Person(next_id, at, np.zeros(2), t, t, (float(at[0]), float(at[1]))))
             taken.add(len(people) - 1)
             next_id += 1
-    return tuple(people), next_id
+    people = [p if p.seen == t else replace(p, missed=p.missed + 1 if _shown(p, pose, t, config) else 0) for p in people]
+    return tuple(p for p in people if p.missed < config.missed), next_id
+
+
+def _shown(p: Person, pose: Pose, t: float, config: Config) -> bool:
+    """Whether a picture from here shows where he is taken to be."""
+    x, y = child_from_parent(p.place(t, config.coast), *pose)
+    bearing, near, far = config.shown
+    return bool(near < np.hypot(x, y) < far and abs(np.arctan2(y, x)) < bearing)
 
 
 def kept(p: Person, pose: Pose, config: Config) -> float:

@@ -24,6 +24,7 @@ class Config:
     same: tuple[float, float] = (0.4, 0.8)  # m within which a box, a table is the one known before
     other_face: float = 0.8  # rad between the fronts of two looks at a table from which they saw two of its sides
     longer: float = 1.2  # times as long as the side known before is another side that is its front
+    square: float = 0.6  # cosine between where that side looks and us: from beside, lengths are guesses
     whole: float = 0.75  # of the known width that a look must show, else something hides the rest
     held: float = 0.32  # m between palms from which nothing is held between them
     before_us: float = 0.22  # m of palms from the pelvis: arms that hang are behind it
@@ -65,14 +66,15 @@ def remembered(
         gate = config.same[one.kind == "table"]
         near = [(float(np.hypot(*(k.at - at))), i) for i, k in enumerate(out) if k.kind == one.kind]
         away, i = min(near, default=(inf, -1))
+        if holds and one.kind == "table":  # what is held hides its foot
+            continue
         if away > gate:
             out.append(Known(one.kind, at, front, one.z, one.width, weight, t, ((one.colour, weight),)))
             continue
-        if holds and one.kind == "table":  # what is held hides its foot
-            continue
         old = out[i]
         aside = one.kind == "table" and abs(wrap(yaw - float(np.arctan2(old.front[1], old.front[0])))) > config.other_face
-        if aside and one.width > config.longer * old.width:  # its front at last: a table's front is its longest side
+        square = np.cos(one.yaw - np.arctan2(-one.y, -one.x)) > config.square
+        if aside and square and one.width > config.longer * old.width:  # its front at last: a table's front is its longest side
             out[i] = Known(one.kind, at, front, one.z, one.width, weight, t, ((one.colour, weight),))
             continue
         if aside and one.width < config.whole * old.width:  # a side of it, which is shorter
@@ -83,6 +85,6 @@ def remembered(
         votes[one.colour] = votes.get(one.colour, 0.0) + weight
         kept = fade * old.weight
         place = old.at + weight / (weight + kept) * (at - old.at)
-        width = max(config.shrink * old.width, one.width)
+        width = max(config.shrink * old.width, 0.0 if aside else one.width)
         out[i] = Known(one.kind, place, fade * old.front + trust * front, one.z, width, weight + kept, t, tuple(votes.items()))
     return tuple(out)

@@ -125,14 +125,14 @@ def test_palms_that_close_on_nothing_are_noticed_and_given_up_after_three_times(
 
 def test_the_table_under_the_box_is_not_where_to_bring_it():
     toy = Toy()
-    box, table = fetch.wanted(toy.world().things, fetch.Config())
+    box, table = reaching.wanted(toy.world().things, fetch.Config())
     assert box.colour == "red" and table.colour == "blue"
-    assert fetch.wanted(toy.world().things, fetch.Config(box="blue"))[0] is None
+    assert reaching.wanted(toy.world().things, fetch.Config(box="blue"))[0] is None
 
 
 def test_a_box_that_stands_on_no_table_is_not_fetched():
     things = [k for k in Toy().world().things if k.kind == "box" or k.colour == "blue"]
-    assert fetch.wanted(tuple(things), fetch.Config(box="red"))[0] is None
+    assert reaching.wanted(tuple(things), fetch.Config(box="red"))[0] is None
 
 
 def test_open_palms_are_over_the_box_before_it_leaves():
@@ -160,3 +160,68 @@ def test_while_it_stands_aside_of_the_box_it_steps_no_nearer():
     assert toy.step().speed[0] <= 0.0 and toy.state.phase == "near"
     toy.pose = np.array([BOX[0] + CONFIG.half_depth - 0.65, BOX[1], 0.0])
     assert toy.step().speed[0] > 0.1
+
+
+def in_room(toy, phase="go", **state):
+    """Its state in a phase, with the box and table where the toy's are."""
+    return replace(toy.state, phase=phase, box=BOX[:2], table=TARGET[:2], **state)
+
+
+def test_the_chosen_ones_are_kept_though_others_look_surer():
+    toy = Toy()
+    seen = toy.world()
+    surer = (Thing("box", "red", -2.0, -2.0, 0.74, 0.0, 0.2, 90.0), Thing("table", "green", -2.1, -2.0, 0.0, 0.0, 0.7, 90.0))
+    surer = (*surer, Thing("table", "blue", -3.0, 2.0, 0.0, 0.0, 0.7, 90.0))
+    things = (*seen.things, *surer)
+    box, table = reaching.choice(toy.state, replace(seen, things=things), seen.room, CONFIG)
+    assert (box.x, table.x) == (-2.0, -3.0)
+    box, table = reaching.choice(in_room(toy), replace(seen, things=things), seen.room, CONFIG)
+    assert (box.x, table.x) == pytest.approx((BOX[0], TARGET[0]))
+
+
+def test_what_was_grasped_in_vain_is_left_for_another_and_tried_again_where_there_is_none():
+    toy = Toy()
+    seen = toy.world()
+    assert reaching.doubted(in_room(toy), seen, seen.room, CONFIG) == in_room(toy)
+    more = (Thing("box", "red", -2.0, -2.0, 0.74, 0.0, 0.2, 0.5), Thing("table", "yellow", -2.1, -2.0, 0.0, 0.0, 0.7, 0.5))
+    both = replace(seen, things=(*seen.things, *more))
+    state = reaching.doubted(in_room(toy), both, seen.room, CONFIG)
+    assert state.box is None and state.table == TARGET[:2] and reaching.choice(state, both, seen.room, CONFIG)[0].x == -2.0
+
+
+def test_a_narrow_foot_seen_from_near_is_no_table():
+    toy = Toy()
+    while toy.state.steady < 11 or toy.state.phase != "visit":
+        toy.step()
+    seen = toy.world()
+    narrow = tuple(replace(k, width=0.3) if k.colour == "blue" else k for k in seen.things)
+    state, plan = fetch.step(toy.state, replace(seen, things=narrow), BODY, CONFIG)
+    assert state.phase == "look" and not state.visited and len(state.refused) == 1 and plan.reason == "that is no table"
+    assert reaching.choice(state, replace(seen, things=narrow), seen.room, CONFIG)[1] is None
+
+
+def test_a_box_far_behind_a_tables_front_does_not_stand_on_it():
+    table, box = Thing("table", "green", 2.0, 0.0, 0.0, np.pi, 0.7, 5.0), Thing("box", "red", 2.5, 0.0, 0.74, np.pi, 0.2, 1.0)
+    assert reaching.wanted((table, box), reaching.Config())[0] is None
+    assert reaching.wanted((table, replace(box, weight=0.05)), reaching.Config())[0] is not None  # seen from afar places err by as much
+
+
+def test_a_box_is_near_its_tables_front_whatever_looks_say():
+    toy = Toy()
+    seen = toy.world()
+    far = replace(seen, things=(replace(seen.things[0], x=BOX[0] + 0.3, weight=0.1), *seen.things[1:]))
+    x, _, _ = reaching.spot_of(replace(toy.state, phase="go"), far, seen.room, CONFIG)
+    assert x == pytest.approx(BOX[0] + 0.08 - CONFIG.edge[0])
+
+
+def test_no_step_nearer_is_made_where_a_tables_foot_is():
+    toy = Toy()
+    table = Thing("table", "green", 0.25, 0.1, 0.0, np.pi, 0.7, 5.0)
+    assert reaching.before_foot(replace(toy.world(), things=(table,)), CONFIG)
+    for other in (replace(table, x=0.4), replace(table, y=0.6), replace(table, x=-0.25), replace(table, yaw=np.pi / 2, x=0.1, y=-0.3)):
+        assert not reaching.before_foot(replace(toy.world(), things=(other,)), CONFIG)
+    while toy.state.phase != "near":
+        toy.step()
+    seen = toy.world()
+    assert fetch.step(toy.state, seen, BODY, CONFIG)[1].speed[0] > 0.0
+    assert fetch.step(toy.state, replace(seen, things=(*seen.things, table)), BODY, CONFIG)[1].speed[0] <= 0.0

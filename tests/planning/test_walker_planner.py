@@ -115,9 +115,28 @@ def test_an_edge_that_stays_though_looked_at_and_one_behind_walls_end_exploring(
     assert last.behaviour == Behaviour.ARRIVED
 
 
-def test_nobody_to_follow_yet_is_looked_for():
-    it = plan(filled(world(), slice(None), slice(75, None)), walker.Config(task="follow"))
-    assert (it.speed[0] > 0.0 or abs(it.yaw[-1]) > 0.5) and it.reason.startswith("nobody")
+def test_nobody_to_follow_yet_is_looked_for_once_around_and_then_elsewhere_by_turns():
+    config, seen = walker.Config(task="follow"), filled(world(), slice(None), slice(75, None))
+    around = config.given_up
+    for t, turns in ((0.1, True), (around - 0.1, True), (around + 0.1, False), (around + config.roam + 0.1, True)):
+        it = walker.step(walker.initial(config), replace(seen, t=t), BODY, config)[1]
+        assert (it.reason == walker.LOOKS_AROUND) == turns and (turns or it.reason.startswith("nobody"))
+        assert abs(it.yaw[-1]) > 0.9 or not turns
+    assert around * config.look_around > 2 * np.pi
+
+
+def test_while_it_stands_it_turns_to_somebody_out_of_sight():
+    ahead, beside = person(1.0, 0.0), replace(person(-0.3, 1.2), unseen=3.0, id=1)
+    it = plan(world(tracks=[ahead, beside]))
+    assert it.reason.startswith("looks for") and it.speed[0] == 0.0 and it.yaw[-1] > 0.9
+    assert plan(world(tracks=[ahead, replace(beside, unseen=0.5)])).reason == "wait"
+
+
+def test_no_step_is_made_to_where_somebody_was_who_may_have_come_nearer():
+    close, lost = person(0.3, 0.6), replace(person(-0.5, -1.4), unseen=4.0, id=1)
+    assert plan(world(tracks=[close])).reason == "gives way"
+    assert plan(world(tracks=[close, lost])).reason != "gives way"
+    assert plan(world(tracks=[close, replace(lost, x=-0.8, y=-2.5)])).reason == "gives way"
 
 
 def test_who_was_lost_is_looked_for_where_it_was():
@@ -132,7 +151,7 @@ def test_who_was_lost_is_looked_for_where_it_was():
 def test_who_never_moved_is_followed_for_some_seconds_only():
     config, still = walker.Config(task="follow"), replace(person(3.0, 0.0), probability=0.7)
     assert plan(world(tracks=[replace(still, age=2.0)]), config).reason.endswith("behind")
-    assert plan(world(tracks=[replace(still, age=9.0)]), config).reason.startswith("nobody")
+    assert plan(world(tracks=[replace(still, age=9.0)]), config).reason == walker.LOOKS_AROUND
     moved = replace(person(3.0, 2.0), id=1)
     assert plan(world(tracks=[replace(still, age=2.0), moved]), config).reason == "3.6 m behind"
 
@@ -146,7 +165,7 @@ def test_a_step_back_is_made_from_the_followed_who_is_near():
 def test_who_stays_lost_is_searched_for_elsewhere():
     config, seen = walker.Config(task="follow"), filled(world(), slice(None), slice(85, None))
     state, _ = walker.step(walker.initial(config), replace(seen, tracks=(person(1.6, 0.0),)), BODY, config)
-    state, reasons = replace(state, last_seen=(0.8, 0.0)), []
+    state, reasons = replace(state, last_seen=(0.8, 0.0)), []  # turned once around by then
     for t in np.arange(0.1, config.given_up + 0.3, 0.1):
         state, it = walker.step(state, replace(seen, t=float(t)), BODY, config)
         reasons.append(it.reason)

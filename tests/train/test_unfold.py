@@ -66,11 +66,27 @@ def test_the_humanoids_eyes_come_back_as_committed():
     from nanopilot.perception.rooms import HEIGHT, WIDTH
     from nanopilot.perception.rooms import WEIGHTS as ROOMS
     from nanopilot.train.network import normalise
-    from nanopilot.train.room_network import RoomNetwork
+    from nanopilot.train.room_network import RoomNetwork, widths_of
     from nanopilot.train.unfold import unfold
 
-    network, image = RoomNetwork(), pictures(1)[:, :HEIGHT, :WIDTH]
+    image = pictures(1)[:, :HEIGHT, :WIDTH]
+    network = RoomNetwork(widths_of({name: torch.from_numpy(weight) for name, (weight, _) in stored(ROOMS).items()}))
     unfold(ROOMS, network, normalise(torch.from_numpy(image)))
     with torch.no_grad():
         said = network.eval()(normalise(torch.from_numpy(image))).softmax(1).numpy()
     np.testing.assert_allclose(said, next(iter(Engine(ROOMS)({"image": image}).values())), atol=0.02)
+
+
+def test_a_wider_network_begins_with_what_a_narrow_one_says():
+    from nanopilot.train.room_network import RoomNetwork, Widths, grow
+
+    torch.manual_seed(0)
+    narrow, wide = RoomNetwork(Widths((32, 16), (40, 24), (48, 24), 24)), RoomNetwork(Widths((32, 16), (48, 32), (64, 40), 32))
+    pictures = torch.randn(2, 3, 48, 64)
+    for _ in range(3):
+        narrow(pictures)  # batch normalisation has seen something
+    grow(narrow, wide)
+    with torch.no_grad():
+        torch.testing.assert_close(wide.eval()(pictures), narrow.eval()(pictures), atol=1e-5, rtol=1e-4)
+    wide.train()(pictures).square().mean().backward()
+    assert wide.stage16[1].first[0].weight.grad[:, 48:].abs().max() > 0  # and what is new learns

@@ -7,6 +7,7 @@ import pytest
 
 from nanopilot.messages import CameraModel, CarState, Detection, Kind, Observation, Percept, Reach, Thing, WalkerState
 from nanopilot.world import walker
+from nanopilot.world.things import remembered
 
 CAMERA = CameraModel("head", 320, 240, 120.0, 120.0, 159.5, 119.5, x=0.05, z=1.3, pitch=0.52)
 CONFIG = walker.Config()
@@ -56,6 +57,15 @@ def test_who_never_moved_may_be_a_thing():
     assert still.probability == CONFIG.people.doubt and told(walking(20)).tracks[0].probability == 1.0
 
 
+def test_who_should_be_in_the_picture_and_is_not_is_gone():
+    looks = [(0.2 * k, [person(2.0, 0.0)], []) for k in range(5)]
+    missed = CONFIG.people.missed
+    assert told([*looks, *((1.0 + 0.2 * k, [], []) for k in range(missed - 1))]).tracks
+    assert not told([*looks, *((1.0 + 0.2 * k, [], []) for k in range(missed))]).tracks
+    beside = [(0.2 * k, [person(0.3, 1.0)], []) for k in range(5)]  # the picture doesn't show that
+    assert told([*beside, *((1.0 + 0.2 * k, [], []) for k in range(missed))]).tracks
+
+
 def test_where_free_floor_is_seen_nobody_stands():
     looks = [(0.2 * k, [person(2.0, 0.0)], []) for k in range(5)]
     assert not told([*looks, (1.2, [], [])], free=4.0).tracks
@@ -91,9 +101,18 @@ def test_who_is_near_is_kept_longer_after_one_look():
 
 
 def test_what_is_held_hides_a_table_so_looks_do_not_move_it():
-    look = [(0.0, [], [table(2.0, 0.0, np.pi, 0.7)]), *((0.2 * k, [], [table(2.0, 0.3, 2.4, 1.2)]) for k in range(1, 4))]
-    free_hands, holding = told(look).things[0], told(look, reach=Reach((0.34, 0.12, 0.9), (0.34, -0.12, 0.9))).things[0]
-    assert abs(holding.y) < 0.1 < free_hands.y
+    first, later = table(2.0, 0.0, np.pi, 0.7), (table(2.0, 0.3, 2.4, 1.2), table(-2.0, 0.0, 0.0, 0.7))
+    known = remembered((), (first,), (0.0, 0.0, 0.0), 0.0, CONFIG.things)
+    free_hands, holding = (remembered(known, later, (0.0, 0.0, 0.0), 0.2, CONFIG.things, holds) for holds in (False, True))
+    assert len(free_hands) == 2 and free_hands[0].at[1] > 0.1 and holding == known
+    assert told([(0.0, [], [first])]).things and not told([(0.0, [], [first])], reach=Reach((0.34, 0.12, 0.9), (0.34, -0.12, 0.9))).things
+
+
+def test_a_longer_side_seen_from_beside_is_not_the_front():
+    known = remembered((), (table(2.0, 0.0, np.pi, 0.5),), (0.0, 0.0, 0.0), 0.0, CONFIG.things)
+    square, beside = (remembered(known, (table(2.3, 0.4, yaw, 0.9),), (0.0, 0.0, 0.0), 0.2, CONFIG.things)[0] for yaw in (-2.2, np.pi / 2))
+    assert square.at == pytest.approx([2.3, 0.4]) and square.width == 0.9
+    assert beside.at[0] < 2.1 and beside.width < 0.5
 
 
 def test_who_stands_near_is_taken_to_wait_until_we_have_gone():
