@@ -1,6 +1,6 @@
 """Fetching a box: World with things, a Room and palms -> Plan, by a state machine that reads like the errand.
 
-    look -> visit -> go -> align -> near -> reach -> squeeze -> lift -> back -> carry -> align -> near -> lower -> release -> leave -> done
+    look -> visit -> go -> align -> near -> reach -> squeeze -> lift -> back -> visit -> align -> near -> lower -> release -> leave -> done
 
 In: boxes and tables as the world knows them, and the names of the wanted ones. Out: walking, and where the palms should be. Ways to tables
 are `planning.walker`'s; the last metre, and where palms go, are in `planning.reaching`.
@@ -26,6 +26,7 @@ from nanopilot.planning.reaching import (
     before_us,
     choice,
     doubted,
+    dropped,
     go_on,
     hands,
     holding,
@@ -83,30 +84,37 @@ def _look(state: State, world: World, room: Room, vehicle: VehicleModel, c: Conf
 
 
 def _visit(state: State, world: World, room: Room, vehicle: VehicleModel, c: Config, dt: float) -> tuple[State, Plan]:
-    """Squarely before the table that it is for, with hands down: what is carried will hide it later."""
+    """Squarely before the table that it is for: first with free hands, to know it; then with the box, as the way there was reckoned."""
     spot = spot_of(replace(state, carrying=True), world, room, c) or state.spot
+    if state.carrying and not holding(world, c):
+        return dropped(state, c), still(world, "dropped it")
     if spot is None or world.t - state.since > c.visit:
         return replace(go_on(state, "go"), visited=True), still(world, "leaves the table")
     state = replace(state, spot=spot)
-    off, velocity = loops(spot, c.survey, room, c)
+    away, looks, gait = (c.survey_held, c.looks_held, c.carry) if state.carrying else (c.survey, c.looks, c.walk)
+    if state.carrying:
+        state = hands(state, world, (c.held, 0.0, c.low, c.tight), c, dt, c.gently)
+    off, velocity = loops(spot, away, room, c)
     if np.hypot(*off[:2]) > c.aligned:
-        walk, plan = _walked(state, world, room, vehicle, c.walk, c.survey)
+        walk, plan = _walked(state, world, room, vehicle, gait, away)
         return replace(state, walk=walk, steady=0), replace(plan, reason="goes to see the table", behaviour=Behaviour.KEEP_LANE)
     if abs(off[2]) > 0.5:
         velocity[:2] = 0.0
     good = abs(off[0]) < 0.2 and abs(off[1]) < 0.15 and abs(off[2]) < 0.15
     state = replace(state, steady=state.steady + 1 if good else 0)
-    if state.steady >= 12 and (table := choice(state, world, room, c)[1]) is not None and table.width < c.least_table:
+    if state.steady < looks:
+        return state, moving(world, velocity, "looks at the table")
+    if state.carrying:
+        return go_on(state, "align"), still(world, "sees where the table is")
+    if (table := choice(state, world, room, c)[1]) is not None and table.width < c.least_table:
         return go_on(refuse(state, state.table or at(table, room)), "look"), still(world, "that is no table")
-    if state.steady >= 12:
-        return replace(go_on(state, "go"), visited=True), still(world, "has seen the table")
-    return state, moving(world, velocity, "looks at the table")
+    return replace(go_on(state, "go"), visited=True), still(world, "has seen the table")
 
 
 def _walked(state: State, world: World, room: Room, vehicle: VehicleModel, c: walker.Config, away: float) -> tuple[walker.State, Plan]:
     """The way to `away` before the spot."""
-    at = child_from_parent(np.array(state.spot[:2]) + away * way(state.spot[2]), room.x, room.y, room.yaw)
-    there = replace(world, route_line=np.array([[0.0, 0.0], at]), goal_distance=float(np.hypot(*at)))
+    goal = child_from_parent(np.array(state.spot[:2]) + away * way(state.spot[2]), room.x, room.y, room.yaw)
+    there = replace(world, route_line=np.array([[0.0, 0.0], goal]), goal_distance=float(np.hypot(*goal)))
     return walker.step(replace(state.walk, arrived=False), there, vehicle, c)
 
 
@@ -116,13 +124,13 @@ def _go(state: State, world: World, room: Room, vehicle: VehicleModel, c: Config
     if spot is None:
         return go_on(state, "look"), still(world, "lost it")
     if state.carrying and not holding(world, c):
-        return replace(go_on(state, "look"), carrying=False, failed=c.tries), still(world, "dropped it")
+        return dropped(state, c), still(world, "dropped it")
     state = replace(state, spot=spot)
     away = c.before + (0.15 if state.carrying else 0.0)
     walk, plan = _walked(state, world, room, vehicle, c.carry if state.carrying else c.walk, away)
     state = replace(state, walk=walk)
     if state.carrying:
-        state = hands(state, world, (c.held, 0.0, c.grip + c.over, c.tight), c, dt, c.gently)  # raised while walking, it slips
+        state = hands(state, world, (c.held, 0.0, c.low, c.tight), c, dt, c.gently)
     stuck = plan.behaviour == Behaviour.STOP and np.hypot(*loops(spot, away, room, c)[0][:2]) < c.stuck
     if plan.behaviour == Behaviour.ARRIVED or stuck:
         return go_on(state, "align"), plan
@@ -136,9 +144,11 @@ def _align(state: State, world: World, room: Room, vehicle: VehicleModel, c: Con
     half, x = (c.tight, c.held) if state.carrying else (c.wide, c.ready)
     state = hands(state, world, (x, 0.0, c.grip + (c.over if state.carrying else 0.06), half), c, dt, c.gently if state.carrying else None)
     off, velocity = loops(spot, c.aligned + (0.1 if state.carrying else 0.0), room, c)
+    if state.carrying and world.t - state.since < c.lowered:
+        return state, still(world, "raises it")
     if abs(off[2]) > 0.5:
         velocity[:2] = 0.0  # turn first
-    good = abs(off[0]) < 0.15 and abs(off[1]) < 0.05 and abs(off[2]) < 0.1
+    good = abs(off[0]) < 0.15 and abs(off[1]) < (c.square_held if state.carrying else 0.05) and abs(off[2]) < 0.1
     state = replace(state, steady=state.steady + 1 if good else 0)
     if state.steady >= 3 and world.t - state.since > 2.0:
         return go_on(state, "near"), still(world, "before it")
@@ -193,11 +203,16 @@ def _lift(state: State, world: World, room: Room, vehicle: VehicleModel, c: Conf
 
 
 def _back(state: State, world: World, room: Room, vehicle: VehicleModel, c: Config, dt: float) -> tuple[State, Plan]:
-    """Away from the table, as it came."""
+    """Away from the table, as it came; what it has is then lowered, so that it sees where it goes."""
     _, _, z, half = state.palms
-    state = hands(state, world, (c.held if state.carrying else c.ready, 0.0, z, half), c, dt, c.gently)
+    away = world.t - state.since > 3.0
+    state = hands(
+        state, world, (c.held if state.carrying else c.ready, 0.0, c.low if away and state.carrying else z, half), c, dt, c.gently
+    )
+    if away:
+        return after(state, 3.0 + (c.lowered if state.carrying else 0.0), "visit" if state.carrying else "go"), still(world, "lowers it")
     turn = float(np.clip(wrap(state.spot[2] + np.pi - room.yaw), -0.3, 0.3))
-    return after(state, 3.0, "go"), moving(world, np.array([-0.25, 0.0, turn]), "backs off")
+    return state, moving(world, np.array([-0.25, 0.0, turn]), "backs off")
 
 
 def _lower(state: State, world: World, room: Room, vehicle: VehicleModel, c: Config, dt: float) -> tuple[State, Plan]:

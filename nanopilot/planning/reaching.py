@@ -36,6 +36,9 @@ class Config:
     behind: tuple[float, float] = (0.25, 0.1)  # m that a box's middle may be behind its table's front, and more by the root of its weight
     closely: float = 1.8  # m from which things are surely seen
     survey: float = 1.2  # m before the table that it is for, where that is looked at first
+    survey_held: float = 1.6  # m, the same with the box in its hands, which hides the floor up to 1.3 m
+    looks: int = 12  # steps that it stands there
+    looks_held: int = 30
     visit: float = 30.0  # s at most for that
     before: float = 0.95  # m from the box to the pelvis where `go` ends
     stuck: float = 1.0  # m from there within which it is enough, too, where no arc is better than standing
@@ -51,6 +54,8 @@ class Config:
     inside: float = 0.17  # m from a top's edge to where the box's middle is put
     grip: float = 0.84  # m above the floor: 10 cm above a table
     over: float = 0.12  # m higher, where nothing is touched
+    low: float = 0.72  # m above the floor where palms carry: over what is held the floor is seen from 1.3 m on
+    lowered: float = 3.2  # s that it stands to lower it, and to raise it again: moved while walking, it slips
     ready: float = 0.27  # m before the pelvis
     held: float = 0.34
     longest: float = 0.43  # m that arms reach forward (the arms' solver is 1 cm short there)
@@ -155,6 +160,11 @@ def doubted(state: State, world: World, room: Room, c: Config) -> State:
     """After a vain try: the box is refused if another one might be meant."""
     other = state if state.box is None else refuse(state, state.box)
     return other if choice(other, world, room, c)[0] is not None else state
+
+
+def dropped(state: State, c: Config) -> State:
+    """Nothing is between the palms any more, and what lies on the floor it can't pick up."""
+    return replace(go_on(state, "look"), carrying=False, failed=c.tries)
 
 
 def spot_of(state: State, world: World, room: Room, c: Config) -> tuple[float, float, float] | None:

@@ -1,6 +1,6 @@
 """Boxes and tables that a humanoid remembers: looks of one picture -> what is known of them, in the frame of the start.
 
-In: things as one picture showed them, the robot's pose, and whether it holds something, which hides tables. Out: for each a mean of what
+In: things as one picture showed them, the robot's pose, and how far what it holds hides the floor. Out: for each a mean of what
 was seen, weighted by how good the look was, with old looks fading. A table's front is its longest side; a look at a part of it, or at
 another side, counts little. Nothing is ever forgotten, only corrected.
 """
@@ -28,6 +28,7 @@ class Config:
     whole: float = 0.75  # of the known width that a look must show, else something hides the rest
     held: float = 0.32  # m between palms from which nothing is held between them
     before_us: float = 0.22  # m of palms from the pelvis: arms that hang are behind it
+    half: tuple[float, float] = (0.12, 0.13)  # m that what is held reaches before and above the palms
     doubtful: float = 0.15  # of the weight of a look at a part, or at another side than the front
     shrink: float = 0.99  # of the known width, each look: one that was too long is forgotten
     fade: tuple[float, float] = (0.8, 0.95)  # of the weight of earlier looks at a box, a table, each look
@@ -47,17 +48,23 @@ class Known:
     colours: tuple[tuple[str, float], ...]  # and how much weight spoke for each
 
 
-def holds(walker: WalkerState, config: Config) -> bool:
-    """Whether something may be between the palms."""
-    return (
-        walker.reach is not None and walker.reach.left[1] - walker.reach.right[1] < config.held and walker.reach.left[0] > config.before_us
-    )
+def hidden(walker: WalkerState, config: Config) -> float:
+    """How far ahead what is held hides the floor, m; 0 where nothing is between the palms."""
+    if (
+        walker.reach is None
+        or not walker.reach.left[1] - walker.reach.right[1] < config.held
+        or not walker.reach.left[0] > config.before_us
+    ):
+        return 0.0
+    ahead, up = walker.reach.left[0] + config.half[0], walker.reach.left[2] + config.half[1]
+    eye = walker.camera
+    return inf if up >= eye.z else eye.x + (ahead - eye.x) * eye.z / (eye.z - up)
 
 
 def remembered(
-    known: tuple[Known, ...], seen: tuple[Thing, ...], pose: tuple[float, float, float], t: float, config: Config, holds: bool = False
+    known: tuple[Known, ...], seen: tuple[Thing, ...], pose: tuple[float, float, float], t: float, config: Config, hidden: float = 0.0
 ) -> tuple[Known, ...]:
-    """What is known of boxes and tables after a look: each goes to the nearest of its kind, or is new; what it holds hides tables."""
+    """What is known of boxes and tables after a look: each goes to the nearest of its kind, or is new. No table nearer than `hidden` m."""
     out = list(known)
     for one in seen:
         at = parent_from_child(np.array([one.x, one.y]), *pose)
@@ -66,7 +73,7 @@ def remembered(
         gate = config.same[one.kind == "table"]
         near = [(float(np.hypot(*(k.at - at))), i) for i, k in enumerate(out) if k.kind == one.kind]
         away, i = min(near, default=(inf, -1))
-        if holds and one.kind == "table":  # what is held hides its foot
+        if one.kind == "table" and one.x < hidden:
             continue
         if away > gate:
             out.append(Known(one.kind, at, front, one.z, one.width, weight, t, ((one.colour, weight),)))

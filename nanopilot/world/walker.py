@@ -19,7 +19,7 @@ from nanopilot.messages import CameraModel, Kind, Observation, Percept, Room, Ro
 from nanopilot.world.people import Config as PeopleConfig
 from nanopilot.world.people import Person, follow, kept
 from nanopilot.world.things import Config as ThingsConfig
-from nanopilot.world.things import Known, holds, remembered
+from nanopilot.world.things import Known, hidden, remembered
 
 Array = np.ndarray
 
@@ -78,7 +78,7 @@ def step(state: State, observation: Observation, percept: Percept | None, config
         start, edges, ends = _rays(percept, walker.camera, config)
         standing = ends & ~_persons_bearings(percept, walker.camera, config)
         grid = _drawn(state.grid, pose, start, edges, standing, ends, percept, walker.camera, config)
-        known = remembered(state.things, percept.things, pose, t, config.things, holds(walker, config.things))
+        known = remembered(state.things, percept.things, pose, t, config.things, hidden(walker, config.things))
         state = replace(state, grid=grid, percept_t=percept.t, things=known)
         people, next_id = follow(state.people, state.next_id, pose, percept.objects, t, config.people)
         here = [p.seen == t or not _seen_free(p.place(t, config.people.coast), percept, walker.camera, pose, config) for p in people]

@@ -69,7 +69,7 @@ def test_the_errand_goes_through_its_phases_and_ends_before_the_blue_table():
         "squeeze",
         "lift",
         "back",
-        "go",
+        "visit",
         "align",
         "near",
         "lower",

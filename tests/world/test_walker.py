@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nanopilot.messages import CameraModel, CarState, Detection, Kind, Observation, Percept, Reach, Thing, WalkerState
-from nanopilot.world import walker
+from nanopilot.world import things, walker
 from nanopilot.world.things import remembered
 
 CAMERA = CameraModel("head", 320, 240, 120.0, 120.0, 159.5, 119.5, x=0.05, z=1.3, pitch=0.52)
@@ -100,12 +100,26 @@ def test_who_is_near_is_kept_longer_after_one_look():
     assert told([(0.0, [person(0.8, 0.5)], [])], until=1.5).tracks and not told([(0.0, [person(2.5, 0.5)], [])], until=1.5).tracks
 
 
-def test_what_is_held_hides_a_table_so_looks_do_not_move_it():
+def test_what_is_held_hides_tables_up_to_where_the_floor_is_seen_over_it():
     first, later = table(2.0, 0.0, np.pi, 0.7), (table(2.0, 0.3, 2.4, 1.2), table(-2.0, 0.0, 0.0, 0.7))
     known = remembered((), (first,), (0.0, 0.0, 0.0), 0.0, CONFIG.things)
-    free_hands, holding = (remembered(known, later, (0.0, 0.0, 0.0), 0.2, CONFIG.things, holds) for holds in (False, True))
-    assert len(free_hands) == 2 and free_hands[0].at[1] > 0.1 and holding == known
-    assert told([(0.0, [], [first])]).things and not told([(0.0, [], [first])], reach=Reach((0.34, 0.12, 0.9), (0.34, -0.12, 0.9))).things
+    free, near, far = (remembered(known, later, (0.0, 0.0, 0.0), 0.2, CONFIG.things, hidden) for hidden in (0.0, 1.9, 2.1))
+    assert len(free) == 2 and free[0].at[1] > 0.1 and len(near) == 1 and near[0].at[1] > 0.1 and far == known
+    high, low = Reach((0.34, 0.12, 0.96), (0.34, -0.12, 0.96)), Reach((0.34, 0.12, 0.72), (0.34, -0.12, 0.72))
+    assert told([(0.0, [], [first])]).things and told([(0.0, [], [first])], reach=low).things
+    assert not told([(0.0, [], [first])], reach=high).things
+
+
+def test_how_far_the_floor_is_hidden_is_where_the_ray_over_what_is_held_meets_it():
+    def hidden(z, half=0.12, x=0.34):
+        reach = Reach((x, half, z), (x, -half, z))
+        body = WalkerState(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.78, 0.0, 0.0, 0.0, CAMERA, np.zeros(29), reach)
+        return things.hidden(body, CONFIG.things)
+
+    forward, up = CONFIG.things.half
+    at = hidden(0.72)
+    assert (CAMERA.z - 0.72 - up) / (0.34 + forward - CAMERA.x) == pytest.approx(CAMERA.z / (at - CAMERA.x)) and 1.0 < at < 1.4
+    assert hidden(1.2) == np.inf and hidden(0.72, half=0.25) == 0.0 and hidden(0.72, x=0.1) == 0.0
 
 
 def test_a_longer_side_seen_from_beside_is_not_the_front():
