@@ -73,7 +73,7 @@ def remembered(
         gate = config.same[one.kind == "table"]
         near = [(float(np.hypot(*(k.at - at))), i) for i, k in enumerate(out) if k.kind == one.kind]
         away, i = min(near, default=(inf, -1))
-        if one.kind == "table" and one.x < hidden:
+        if one.kind == "table" and np.hypot(one.x, one.y) < hidden:
             continue
         if away > gate:
             out.append(Known(one.kind, at, front, one.z, one.width, weight, t, ((one.colour, weight),)))
