@@ -61,9 +61,9 @@ class Config:
     distance: float = 1.6  # m that follow stays behind
     slack: float = 0.25  # m of that without walking
     near_lost: float = 1.2  # m from where somebody was last seen that it turns on the spot and looks
-    look_around: float = 0.6  # rad/s
-    given_up: float = 11.0  # s of that, once around, after which it searches elsewhere
-    roam: float = 8.0  # s of that until it turns once around again
+    look_around: float = 0.8  # rad/s
+    given_up: float = 8.3  # s of that, once around, after which it searches elsewhere
+    roam: float = 5.0  # s of that until it turns once around again
     glance: tuple[float, float] = (1.5, 2.2)  # s unseen from which, and m within which, it turns to somebody whom it waits for
     shown: float = 0.6  # rad to either side that the camera sees
     sure: float = 0.7  # probability above which somebody is followed: who has been seen to move
@@ -127,7 +127,8 @@ def step(state: State, world: World, vehicle: VehicleModel, config: Config) -> t
     if away is not None:
         turn = turn if follows else 0.0
         return replace(state, turn=turn), _plan(world, np.array([*away, turn]), "gives way", Behaviour.KEEP_LANE, config)
-    if speed == 0.0 and not follows and (bearing := unseen_bearing(world, *config.glance, config.shown)) is not None:
+    in_view = any(t.unseen < config.elbow_seen and np.hypot(t.x, t.y) < config.wary for t in world.tracks)  # not taken its eyes off
+    if speed == 0.0 and not follows and not in_view and (bearing := unseen_bearing(world, *config.glance, config.shown)) is not None:
         turn, why = float(np.copysign(min(config.look_around, max(config.turns)), bearing)), "looks for who was there"
     behaviour = Behaviour.STOP if speed == 0.0 and turn == 0.0 else Behaviour.KEEP_LANE
     return replace(state, turn=turn), _plan(world, np.array([speed, 0.0, turn]), why or reason, behaviour, config)
@@ -182,8 +183,8 @@ def _follow(state: State, world: World, room: Room, clearance: Array, config: Co
         state = replace(state, lost=state.lost if near else world.t)
         if world.t - state.lost < config.given_up:
             return state, cells(np.array([state.last_seen]), room), LOOKS_AROUND if near else "lost sight", False
-        state = replace(state, last_seen=None, looked=None)
-    if track is None and (world.t - state.lost) % (config.given_up + config.roam) < config.given_up:
+        state = replace(state, last_seen=None, looked=None, lost=world.t)
+    if track is None and (world.t - state.lost) % (config.roam + config.given_up) > config.roam:
         return state, np.zeros((0, 2), int), LOOKS_AROUND, False
     if track is None:
         state, edge = _edges(state, world, room, clearance, replace(config, closely=config.search))
@@ -222,14 +223,14 @@ def _choose(state: State, world: World, room: Room, clearance: Array, config: Co
     room_left = read(clearance, xy, room)  # (n, k)
     start = float(read(clearance, np.array([[[room.x, room.y]]]), room)[0, 0])
     allowed = room_left.min(1) >= min(config.body, start - 0.02)
+    now, patient, moving = nearest(world), _patient(state, config), speed > 0
     away = np.full(room_left.shape, np.inf)
     times = config.step * np.arange(1, poses.shape[1] + 1)
     for track in world.tracks:
         at = np.array([track.x, track.y]) + times[:, None] * np.array([track.vx, track.vy])
-        away = np.minimum(away, np.hypot(*np.moveaxis(poses[..., :2] - at, -1, 0)))
-    now, patient = nearest(world), _patient(state, config)
-    moving = speed > 0
-    allowed &= ~moving | (away.min(1) >= min(config.person, now + (0.05 if patient else 0.0)))
+        to = np.hypot(*np.moveaxis(poses[..., :2] - at, -1, 0))
+        away = np.minimum(away, to)
+        allowed &= ~moving | (to.min(1) >= min(config.person, np.hypot(track.x, track.y) + (0.05 if patient else 0.0)))  # no nearer to any
     end = poses[:, -1]
     look = end[:, :2] + config.ahead * np.stack([np.cos(end[:, 2]), np.sin(end[:, 2])], -1)
     score = smooth(state.potential, parent_from_child(look, room.x, room.y, room.yaw), room)
@@ -245,8 +246,8 @@ def _choose(state: State, world: World, room: Room, clearance: Array, config: Co
     if not np.isfinite(score[best]) or score[best] >= BIG / 2:
         return 0.0, 0.0, "no way"
     if not moving[best] and (now > config.wary or not patient):  # nobody is waited for: turn to where the way goes
-        way = descent(state.potential, room)
-        return 0.0, float(np.clip(way, -config.look_around, config.look_around)) if abs(way) > config.steep else float(turn[best]), ""
+        way, limit = descent(state.potential, room), min(config.look_around, max(config.turns))
+        return 0.0, float(np.clip(way, -limit, limit)) if abs(way) > config.steep else float(turn[best]), ""
     return float(speed[best]), float(turn[best]), "wait" if not moving[best] and now < config.wary + 0.5 else ""
 
 

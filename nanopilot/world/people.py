@@ -1,7 +1,7 @@
 """People around a humanoid: detections -> tracks in the frame of the start.
 
 In: detections of persons in one picture, the robot's pose, the time. Out: everybody it knows of, each by an alpha-beta filter (Kalata
-1984). Who has moved is a person; who has not may be a thing. Who is out of sight walks on for a second and is then taken to stand, as
+1984). Who has moved is a person; who has not may be a thing. Who is out of sight walks on for a moment and is then taken to stand, as
 people do who wait for the robot; he is forgotten after some seconds, or when the floor where he was is seen free.
 """
 
@@ -37,7 +37,9 @@ class Config:
     missed: int = 6  # such pictures in a row without him after which he is no longer there
     close: float = 1.2  # m nearer than which nobody is doubted: the picture's rim cuts who stands there, now and then seen
     doubted_close: float = 2.0  # s
-    coast: float = 1.0  # s that who is out of sight is taken to walk on; then to stand, as people do who wait for us
+    coast: float = (
+        0.3  # s that who is out of sight is taken to walk on; then to stand, as people do who wait for us: with 1 s he was 0.6 m off
+    )
 
 
 @dataclass(frozen=True)

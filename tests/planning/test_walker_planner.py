@@ -115,21 +115,28 @@ def test_an_edge_that_stays_though_looked_at_and_one_behind_walls_end_exploring(
     assert last.behaviour == Behaviour.ARRIVED
 
 
-def test_nobody_to_follow_yet_is_looked_for_once_around_and_then_elsewhere_by_turns():
+def test_nobody_to_follow_yet_is_looked_for_elsewhere_and_once_around_by_turns():
     config, seen = walker.Config(task="follow"), filled(world(), slice(None), slice(75, None))
-    around = config.given_up
-    for t, turns in ((0.1, True), (around - 0.1, True), (around + 0.1, False), (around + config.roam + 0.1, True)):
+    whole = config.roam + config.given_up
+    for t, turns in ((0.1, False), (config.roam + 0.1, True), (whole - 0.1, True), (whole + 0.1, False)):
         it = walker.step(walker.initial(config), replace(seen, t=t), BODY, config)[1]
         assert (it.reason == walker.LOOKS_AROUND) == turns and (turns or it.reason.startswith("nobody"))
         assert abs(it.yaw[-1]) > 0.9 or not turns
-    assert around * config.look_around > 2 * np.pi
+    assert config.given_up * config.look_around > 2 * np.pi
 
 
 def test_while_it_stands_it_turns_to_somebody_out_of_sight():
-    ahead, beside = person(1.0, 0.0), replace(person(-0.3, 1.2), unseen=3.0, id=1)
-    it = plan(world(tracks=[ahead, beside]))
+    beside, wall = replace(person(-0.1, 0.85), unseen=3.0, id=1), [(0.5, 0.7, -2.0, 2.0)]
+    it = plan(world(tracks=[beside], things=wall))
     assert it.reason.startswith("looks for") and it.speed[0] == 0.0 and it.yaw[-1] > 0.9
-    assert plan(world(tracks=[ahead, replace(beside, unseen=0.5)])).reason == "wait"
+    for others in ([replace(beside, unseen=0.5)], [beside, person(1.0, 0.0)]):  # he is seen, or somebody nearer is kept in view
+        assert not plan(world(tracks=others, things=wall)).reason.startswith("looks for")
+
+
+def test_no_step_is_made_nearer_to_any_of_two_who_wait():
+    seen = world(tracks=[person(0.75, -0.45), replace(person(-0.1, -0.6), id=1)])
+    _, it = later(seen, walker.Config().patience + 1.5)
+    assert it.speed[0] == 0.0 or np.hypot(*(it.xy - (0.75, -0.45)).T).min() > np.hypot(0.75, 0.45) - 0.02
 
 
 def test_no_step_is_made_to_where_somebody_was_who_may_have_come_nearer():
@@ -151,7 +158,7 @@ def test_who_was_lost_is_looked_for_where_it_was():
 def test_who_never_moved_is_followed_for_some_seconds_only():
     config, still = walker.Config(task="follow"), replace(person(3.0, 0.0), probability=0.7)
     assert plan(world(tracks=[replace(still, age=2.0)]), config).reason.endswith("behind")
-    assert plan(world(tracks=[replace(still, age=9.0)]), config).reason == walker.LOOKS_AROUND
+    assert plan(world(tracks=[replace(still, age=9.0)]), config).reason.startswith("nobody")
     moved = replace(person(3.0, 2.0), id=1)
     assert plan(world(tracks=[replace(still, age=2.0), moved]), config).reason == "3.6 m behind"
 

@@ -44,7 +44,7 @@ def walking(n):
     return [(0.2 * k, [person(2.0, -1.0 + 0.1 * k)], []) for k in range(n)]  # 0.5 m/s to the left
 
 
-def test_who_is_out_of_sight_walks_on_for_a_second_and_then_stands():
+def test_who_is_out_of_sight_walks_on_for_a_moment_and_then_stands():
     seen = told(walking(30)).tracks[0]
     assert seen.vy == pytest.approx(0.5, abs=0.1)
     lost = told(walking(30), until=5.8 + 3.0).tracks[0]
