@@ -3,7 +3,7 @@
     look -> visit -> go -> align -> near -> reach -> squeeze -> lift -> back -> visit -> align -> near -> lower -> release -> leave -> done
 
 In: boxes and tables as the world knows them, and the names of the wanted ones. Out: walking, and where the palms should be. Ways to tables
-are `planning.walker`'s; the last metre, and where palms go, are in `planning.reaching`.
+are `planning.walker`'s; which box and table, and where they are, `planning.targets`'; the last metre, and palms, `planning.reaching`'s.
 The box is taken over the front edge of its table, squeezed between two palms, and put down at the height at which it was taken.
 It looks again when it grasped nothing, three times. It knows no box on the floor, and no table with somebody before it.
 """
@@ -21,24 +21,18 @@ from nanopilot.planning.reaching import (
     Config,
     State,
     after,
-    at,
     before_foot,
     before_us,
-    choice,
-    doubted,
-    dropped,
     go_on,
     hands,
     holding,
-    kept,
     loops,
     moving,
     plan_of,
-    refuse,
-    spot_of,
     still,
     way,
 )  # fmt: skip
+from nanopilot.planning.targets import at, choice, doubted, dropped, kept, refuse, spot_of
 
 
 def initial(config: Config = Config()) -> State:

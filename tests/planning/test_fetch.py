@@ -8,7 +8,7 @@ import pytest
 from nanopilot.control import walker as control
 from nanopilot.geometry import child_from_parent, wrap
 from nanopilot.messages import CarState, Reach, Room, Thing, Turn, VehicleModel, World
-from nanopilot.planning import fetch, reaching
+from nanopilot.planning import fetch, reaching, targets
 
 BODY = VehicleModel(0.0, 0.3, 0.5, 0.15, 0.0, 1.0, 1.0, 0.3)
 BOX, TARGET = (2.0, 0.3, np.pi), (0.5, 2.2, -np.pi / 2)  # feet of fronts, and where they look; room frame
@@ -125,14 +125,14 @@ def test_palms_that_close_on_nothing_are_noticed_and_given_up_after_three_times(
 
 def test_the_table_under_the_box_is_not_where_to_bring_it():
     toy = Toy()
-    box, table = reaching.wanted(toy.world().things, fetch.Config())
+    box, table = targets.wanted(toy.world().things, fetch.Config())
     assert box.colour == "red" and table.colour == "blue"
-    assert reaching.wanted(toy.world().things, fetch.Config(box="blue"))[0] is None
+    assert targets.wanted(toy.world().things, fetch.Config(box="blue"))[0] is None
 
 
 def test_a_box_that_stands_on_no_table_is_not_fetched():
     things = [k for k in Toy().world().things if k.kind == "box" or k.colour == "blue"]
-    assert reaching.wanted(tuple(things), fetch.Config(box="red"))[0] is None
+    assert targets.wanted(tuple(things), fetch.Config(box="red"))[0] is None
 
 
 def test_open_palms_are_over_the_box_before_it_leaves():
@@ -148,7 +148,7 @@ def test_a_box_seen_from_its_side_has_its_middle_behind_that_side():
     seen = toy.world()
     side = Thing("box", "red", 2.1, 0.43, 0.74, np.pi / 2, 0.2, 5.0)  # the box's left side; its middle is half a width behind
     things = (side, *seen.things[1:])
-    spot = reaching.spot_of(replace(toy.state, phase="go"), replace(seen, things=things), seen.room, CONFIG)
+    spot = targets.spot_of(replace(toy.state, phase="go"), replace(seen, things=things), seen.room, CONFIG)
     assert spot[:2] == pytest.approx((2.1, 0.43 - CONFIG.half_width)) and abs(spot[2]) == pytest.approx(np.pi)
 
 
@@ -173,20 +173,20 @@ def test_the_chosen_ones_are_kept_though_others_look_surer():
     surer = (Thing("box", "red", -2.0, -2.0, 0.74, 0.0, 0.2, 90.0), Thing("table", "green", -2.1, -2.0, 0.0, 0.0, 0.7, 90.0))
     surer = (*surer, Thing("table", "blue", -3.0, 2.0, 0.0, 0.0, 0.7, 90.0))
     things = (*seen.things, *surer)
-    box, table = reaching.choice(toy.state, replace(seen, things=things), seen.room, CONFIG)
+    box, table = targets.choice(toy.state, replace(seen, things=things), seen.room, CONFIG)
     assert (box.x, table.x) == (-2.0, -3.0)
-    box, table = reaching.choice(in_room(toy), replace(seen, things=things), seen.room, CONFIG)
+    box, table = targets.choice(in_room(toy), replace(seen, things=things), seen.room, CONFIG)
     assert (box.x, table.x) == pytest.approx((BOX[0], TARGET[0]))
 
 
 def test_what_was_grasped_in_vain_is_left_for_another_and_tried_again_where_there_is_none():
     toy = Toy()
     seen = toy.world()
-    assert reaching.doubted(in_room(toy), seen, seen.room, CONFIG) == in_room(toy)
+    assert targets.doubted(in_room(toy), seen, seen.room, CONFIG) == in_room(toy)
     more = (Thing("box", "red", -2.0, -2.0, 0.74, 0.0, 0.2, 0.5), Thing("table", "yellow", -2.1, -2.0, 0.0, 0.0, 0.7, 0.5))
     both = replace(seen, things=(*seen.things, *more))
-    state = reaching.doubted(in_room(toy), both, seen.room, CONFIG)
-    assert state.box is None and state.table == TARGET[:2] and reaching.choice(state, both, seen.room, CONFIG)[0].x == -2.0
+    state = targets.doubted(in_room(toy), both, seen.room, CONFIG)
+    assert state.box is None and state.table == TARGET[:2] and targets.choice(state, both, seen.room, CONFIG)[0].x == -2.0
 
 
 def test_a_narrow_foot_seen_from_near_is_no_table():
@@ -197,20 +197,20 @@ def test_a_narrow_foot_seen_from_near_is_no_table():
     narrow = tuple(replace(k, width=0.3) if k.colour == "blue" else k for k in seen.things)
     state, plan = fetch.step(toy.state, replace(seen, things=narrow), BODY, CONFIG)
     assert state.phase == "look" and not state.visited and len(state.refused) == 1 and plan.reason == "that is no table"
-    assert reaching.choice(state, replace(seen, things=narrow), seen.room, CONFIG)[1] is None
+    assert targets.choice(state, replace(seen, things=narrow), seen.room, CONFIG)[1] is None
 
 
 def test_a_box_far_behind_a_tables_front_does_not_stand_on_it():
     table, box = Thing("table", "green", 2.0, 0.0, 0.0, np.pi, 0.7, 5.0), Thing("box", "red", 2.5, 0.0, 0.74, np.pi, 0.2, 1.0)
-    assert reaching.wanted((table, box), reaching.Config())[0] is None
-    assert reaching.wanted((table, replace(box, weight=0.05)), reaching.Config())[0] is not None  # seen from afar places err by as much
+    assert targets.wanted((table, box), reaching.Config())[0] is None
+    assert targets.wanted((table, replace(box, weight=0.05)), reaching.Config())[0] is not None  # seen from afar places err by as much
 
 
 def test_a_box_is_near_its_tables_front_whatever_looks_say():
     toy = Toy()
     seen = toy.world()
     far = replace(seen, things=(replace(seen.things[0], x=BOX[0] + 0.3, weight=0.1), *seen.things[1:]))
-    x, _, _ = reaching.spot_of(replace(toy.state, phase="go"), far, seen.room, CONFIG)
+    x, _, _ = targets.spot_of(replace(toy.state, phase="go"), far, seen.room, CONFIG)
     assert x == pytest.approx(BOX[0] + 0.08 - CONFIG.edge[0])
 
 
