@@ -9,13 +9,14 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from nanopilot.geometry import parent_from_child
+from nanopilot.geometry import parent_from_child, rotation_2d
 from nanopilot.messages import Room, World
 from nanopilot.planning.potential import read
 
 Array = np.ndarray
 
 YIELDING = 0.2  # m/s of such a step
+ASKEW = (0.0, 0.5, -0.5, 1.0, -1.0, 1.4, -1.4)  # rad off straight away that are tried: behind may be a thing
 TOWARDS = 0.3  # cosine between a step and where somebody was from which it is towards him
 
 
@@ -32,26 +33,33 @@ def unseen_bearing(world: World, unseen: float, within: float, shown: float) -> 
 
 
 def gives_way(
-    world: World, room: Room, clearance: Array, near: float, unseen: float, body: float, lost: tuple[float, float]
+    world: World, room: Room, clearance: Array, near: float, unseen: float, body: float, lost: tuple[float, float], askew: bool = False
 ) -> Float[Array, "2"] | None:
     """A slow step away from who is nearer than `near`, where there is room for it; None where nobody is or there is none.
 
-    Not to where somebody was last seen within `lost[1]` m, more than `lost[0]` s ago: he may have come nearer.
+    `askew`: or beside straight away, where there is a thing behind. Not to where somebody was last seen within `lost[1]` m, more than `lost[0]` s ago: he may have come nearer.
     """
     close = [t for t in world.tracks if np.hypot(t.x, t.y) < near and t.unseen < unseen]
     if not close:
         return None
     x, y = -sum(np.array([t.x, t.y]) / max(np.hypot(t.x, t.y), 0.1) ** 2 for t in close)
-    away = YIELDING * np.array([x, y]) / max(float(np.hypot(x, y)), 1e-6)
-    spots = parent_from_child(np.linspace(0.0, 1.5, 4)[:, None] * away, room.x, room.y, room.yaw)
-    room_left = read(clearance, spots[None], room)[0]
+    straight = YIELDING * np.array([x, y]) / max(float(np.hypot(x, y)), 1e-6)
+    for turn in ASKEW if askew else ASKEW[:1]:
+        away = rotation_2d(turn) @ straight
+        spots = parent_from_child(np.linspace(0.0, 1.5, 4)[:, None] * away, room.x, room.y, room.yaw)
+        room_left = read(clearance, spots[None], room)[0]
+        if room_left[1:].min() >= min(body, room_left[0] + 0.02) and not _towards_somebody(world, away, near, lost):
+            return away
+    return None
+
+
+def _towards_somebody(world: World, away: Array, near: float, lost: tuple[float, float]) -> bool:
     end = 1.5 * away
     nearer = any(np.hypot(t.x - end[0], t.y - end[1]) < min(near, np.hypot(t.x, t.y)) for t in world.tracks)
-    nearer |= any(
+    return nearer or any(
         t.unseen > lost[0] and np.hypot(t.x, t.y) < lost[1] and (t.x, t.y) @ away > TOWARDS * YIELDING * np.hypot(t.x, t.y)
         for t in world.tracks
     )
-    return None if nearer or room_left[1:].min() < min(body, room_left[0] + 0.02) else away
 
 
 def steps_off(world: World, room: Room, clearance: Array, touching: float, people: float) -> Float[Array, "2"] | None:

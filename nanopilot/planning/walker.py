@@ -120,7 +120,7 @@ def step(state: State, world: World, vehicle: VehicleModel, config: Config) -> t
     long = state.waited > 2 * config.patience
     near = config.apart if follows else config.room_for_them if long else config.elbow_room
     unseen = np.inf if long else config.elbow_seen
-    away = gives_way(world, room, clearance, near, unseen, config.body, config.glance) if speed == 0.0 else None
+    away = gives_way(world, room, clearance, near, unseen, config.body, config.glance, follows) if speed == 0.0 else None
     waited = state.waited + (dt if speed == 0.0 and nearest(world) < config.wary else -dt)
     stood = state.stood + dt if speed == 0.0 else 0.0
     state = replace(state, t=world.t, stood=stood, waited=float(np.clip(waited, 0.0, 3 * config.patience)))

@@ -169,6 +169,13 @@ def test_a_step_back_is_made_from_the_followed_who_is_near():
     assert plan(world(tracks=[person(1.5, 0.0)]), walker.Config(task="follow")).xy[-1, 0] == 0.0
 
 
+def test_with_a_thing_behind_the_followed_is_stepped_away_from_askew():
+    seen = world(tracks=[person(0.8, 0.0)], things=[(-0.7, -0.5, -0.4, 0.4)])
+    it = plan(seen, walker.Config(task="follow"))
+    assert it.reason == "gives way" and abs(it.xy[-1, 1]) > 0.1 and np.hypot(*(it.xy[-1] - (0.8, 0.0))) > 0.85
+    assert plan(seen).reason != "gives way"
+
+
 def test_who_stays_lost_is_searched_for_elsewhere():
     config, seen = walker.Config(task="follow"), filled(world(), slice(None), slice(85, None))
     state, _ = walker.step(walker.initial(config), replace(seen, tracks=(person(1.6, 0.0),)), BODY, config)
