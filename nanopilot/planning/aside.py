@@ -37,7 +37,8 @@ def gives_way(
 ) -> Float[Array, "2"] | None:
     """A slow step away from who is nearer than `near`, where there is room for it; None where nobody is or there is none.
 
-    `askew`: or beside straight away, where there is a thing behind. Not to where somebody was last seen within `lost[1]` m, more than `lost[0]` s ago: he may have come nearer.
+    `askew`: or not straight away, where there is a thing behind. Never to where somebody was last seen within `lost[1]` m, more than
+    `lost[0]` s ago: he may have come nearer.
     """
     close = [t for t in world.tracks if np.hypot(t.x, t.y) < near and t.unseen < unseen]
     if not close:
@@ -54,6 +55,7 @@ def gives_way(
 
 
 def _towards_somebody(world: World, away: Array, near: float, lost: tuple[float, float]) -> bool:
+    """Whether such a step ends nearer to anybody, or goes to where somebody out of sight was."""
     end = 1.5 * away
     nearer = any(np.hypot(t.x - end[0], t.y - end[1]) < min(near, np.hypot(t.x, t.y)) for t in world.tracks)
     return nearer or any(
