@@ -48,8 +48,11 @@ class Config:
     half_width: float = 0.125  # m across: of 22 to 28 cm
     other_side: float = 0.8  # rad between where the box's seen side looks and the table's front from which it is not the box's front
     overhang: float = 0.10  # m that tables' tops stand out over their feet
-    edge: tuple[float, float] = (-0.15, 0.08)  # m that it is before that front: what looks say beyond that is their error
-    clear: float = 0.3  # m before a table's foot where it steps no nearer, whatever it is after
+    edge: tuple[float, float] = (
+        -0.15,
+        0.08,
+    )  # m that a box's middle is before its table's front: what looks say beyond that is their error
+    clear: float = 0.3  # m before a table's foot where it steps no nearer
     inside: float = 0.17  # m from a top's edge to where the box's middle is put
     grip: float = 0.84  # m above the floor: 10 cm above a table
     over: float = 0.12  # m higher, where nothing is touched

@@ -63,7 +63,7 @@ class Config:
     near_lost: float = 1.2  # m from where somebody was last seen that it turns on the spot and looks
     look_around: float = 0.8  # rad/s
     given_up: float = 8.3  # s of that, once around, after which it searches elsewhere
-    roam: float = 5.0  # s of that until it turns once around again
+    roam: float = 5.0  # s of searching until it turns once around again
     glance: tuple[float, float] = (1.5, 2.2)  # s unseen from which, and m within which, it turns to somebody whom it waits for
     shown: float = 0.6  # rad to either side that the camera sees
     sure: float = 0.7  # probability above which somebody is followed: who has been seen to move
