@@ -107,7 +107,7 @@ class SimCar:
 
 def _world_process(pipe: Connection, config: SimCarConfig) -> None:
     """The child: make the world, then answer every command with the next instant until the drive or the parent ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; its closed pipe ends us
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # Ctrl-C is the parent's: its closed pipe ends us. Panda3D undoes SIG_IGN
     signal.signal(signal.SIGTERM, _ended)
     world: MetaDriveWorld | TownWorld | None = None
     try:

@@ -171,6 +171,18 @@ def test_a_simulator_that_dies_is_noticed_at_once():
     car.close()
 
 
+def test_ctrl_c_never_reaches_the_simulator_wherever_it_is_in_its_step():
+    car = SimCar(replace(SMALL, seconds=0.5))
+    with pytest.raises(BodyStopped, match="time is up"):
+        for _ in range(11):
+            car.observe()
+            car.act(command(1.0))
+            for _ in range(2000):  # Panda3D handles SIGINT by itself for a small part of every step
+                os.kill(car._process.pid, signal.SIGINT)
+                time.sleep(1e-5)
+    car.close()
+
+
 def test_a_car_without_a_camera_is_a_car():
     car = SimCar(SimCarConfig(world=EMPTY, cameras=()))
     assert car.observe().frames == ()
