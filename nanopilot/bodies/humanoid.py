@@ -147,7 +147,7 @@ class Humanoid:
     def _tick(self) -> None:
         """One period of the gait."""
         mujoco = humanoid.require()
-        q, dq, gyro, down = self.senses.feel(self.data, standing=bool(np.abs(self._walk).max() < STANDS))
+        q, dq, gyro, down = self.senses.feel(self.data, standing=self.gait.standing)
         self.data.ctrl[self.built.motor] = self._targets(q, dq, gyro, down)
         self._move_people(humanoid.GAIT_PERIOD)
         if self.config.pushes and self._count and int(self.data.time * 50) % 250 == 0:

@@ -91,7 +91,7 @@ class Senses:
     ) -> tuple[Float[Array, "29"], Float[Array, "29"], Float[Array, "3"], Float[Array, "3"]]:
         """Joint angles, joint rates, gyro and gravity's direction (both in the pelvis frame), as measured now; and reckon on.
 
-        `standing` says that it is told to.
+        `standing` says that its gait does.
         """
         c, rng = self.config, self.rng
         self.q = data.qpos[self.built.q] + rng.normal(0, c.encoder_noise, 29)

@@ -22,7 +22,7 @@ Array = np.ndarray
 @dataclass(frozen=True)
 class Config:
     every: int = 4  # only every so many-th pixel is looked at
-    dark: float = 20.0  # of 255: a half (lower, left, right) without any brighter pixel is dark; at night the headlamps light one
+    dark: float = 20.0  # of 255: a half (lower, left, right) without any brighter pixel of any colour is dark; headlamps light one
     glaring: float = 250.0  # of 255: such a pixel shows nothing
     glare: float = 0.6  # share of such pixels in a half
     noise: float = 25.0  # median second difference along a row, of 255; ordinary pictures have 0 to 10
@@ -32,7 +32,7 @@ class Config:
 
 @dataclass(frozen=True)
 class State:
-    picture: UInt8[Array, "h w"] | None = None
+    picture: UInt8[Array, "h w 3"] | None = None
     scene: UInt8[Array, "h w"] | None = None
     t: float = 0.0
     frozen: float = 0.0  # s of moving for which the picture has been the same; once told, it stays told until the picture changes
@@ -41,7 +41,7 @@ class State:
 
 def step(state: State, frame: Frame, percept: Percept | None, speed: float, config: Config = Config()) -> tuple[State, str]:
     """What is wrong with this frame or its percept."""
-    picture = frame.image[:: config.every, :: config.every, 1]
+    picture = frame.image[:: config.every, :: config.every]
     scene = percept.scene if percept is not None and percept.scene.size > 1 else None
     dt = max(frame.t - state.t, 0.0) if speed > config.moving else 0.0
     same = state.picture is not None and np.array_equal(picture, state.picture)
@@ -52,11 +52,11 @@ def step(state: State, frame: Frame, percept: Percept | None, speed: float, conf
 
 def _complaint(state: State, image: UInt8[Array, "h w 3"], config: Config) -> str:
     picture = state.picture
-    height, width = picture.shape
+    height, width = picture.shape[:2]
     for half in (picture[height // 2 :], picture[:, : width // 2], picture[:, width // 2 :]):
         if half.max() < config.dark:
             return "camera: dark"
-        if (half >= config.glaring).mean() > config.glare:
+        if (half[..., 1] >= config.glaring).mean() > config.glare:
             return "camera: over-exposed"
     row = image[:: 2 * config.every, :, 1].astype(np.int16)
     if np.median(np.abs(2 * row[:, 1:-1] - row[:, :-2] - row[:, 2:])) > config.noise:

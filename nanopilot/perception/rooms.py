@@ -33,7 +33,7 @@ PERSON_SHARE = 0.5  # probability of person that makes a cell one of a person's
 PERSON_WIDTH = 0.5  # m
 FOOT = 0.08  # m that a foot's nearest edge is before the middle of who stands there (311 looks in eight tuning rooms)
 CHEST = 1.2  # m above the floor that a person's cells reach, or to the picture's upper rim
-CUT = 0.75  # of the way to where the picture's lower rim meets the floor: there stands whose feet it cuts, or nearer (guess)
+CUT, CUT_STD = 0.9, 0.25  # of the way to where the picture's lower rim meets the floor: there stands whose feet it cuts; doubt (84 looks)
 FEWEST = 2  # columns of cells that make a person: at 6 m one is 0.4 m wide, two columns and a half
 FURTHEST = 7.0  # m that a foot may be away
 UNKNOWN = 0.0  # free distance of a bearing that the picture doesn't show
@@ -137,8 +137,9 @@ def people(probability: Float32[Array, "7 h w"], camera: CameraModel) -> tuple[D
             legs = mine & (away < nearest + PERSON_WIDTH)
             tall = camera.z + nearest * (ends[mine, 5] / np.hypot(ends[mine, 3], ends[mine, 4])).max()
             if mine.sum() >= FEWEST and (tall > CHEST or top[mine].min() == 0):
-                nearest *= CUT if foot[away.argmin()] == mask.shape[0] - 1 else 1.0
-                out.append(_person(float(nearest) + FOOT, float(bearing[legs].mean()), int(mine.sum()), camera))
+                cut = foot[away.argmin()] == mask.shape[0] - 1
+                distance, std = (CUT * nearest + FOOT, CUT_STD * nearest) if cut else (nearest + FOOT, 0.05 * nearest)
+                out.append(_person(float(distance), float(std), float(bearing[legs].mean()), int(mine.sum()), camera))
             away[mine] = np.inf
     return tuple(out)
 
@@ -151,7 +152,7 @@ def _rays(columns: Array, rows: Array, shape: tuple[int, ...], camera: CameraMod
     return np.stack([(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy, np.ones(len(u))], -1) @ r
 
 
-def _person(distance: float, heading: float, count: int, camera: CameraModel) -> Detection:
+def _person(distance: float, std: float, heading: float, count: int, camera: CameraModel) -> Detection:
     position = np.array([camera.x + distance * np.cos(heading), camera.y + distance * np.sin(heading)], np.float32)
     return Detection(
         kind=Kind.PERSON,
@@ -162,6 +163,6 @@ def _person(distance: float, heading: float, count: int, camera: CameraModel) ->
         length=PERSON_WIDTH,
         width=PERSON_WIDTH,
         distance=distance,
-        distance_std=0.05 * distance,
+        distance_std=std,
         bearing_std=0.02,
     )

@@ -17,12 +17,23 @@ Array = np.ndarray
 
 YIELDING = 0.2  # m/s of such a step
 ASKEW = (0.0, 0.5, -0.5, 1.0, -1.0, 1.4, -1.4)  # rad off straight away that are tried: behind may be a thing
+STEP = 0.2  # m aside
+BROAD = 0.25  # m from a person's middle to his arms
 TOWARDS = 0.3  # cosine between a step and where somebody was from which it is towards him
 
 
 def nearest(world: World) -> float:
     """Metres to the nearest person."""
     return min((float(np.hypot(t.x, t.y)) for t in world.tracks), default=np.inf)
+
+
+def roomier_side(world: World, room: Room, clearance: Array) -> float:
+    """1.0 where things and people leave more room a step to the left, else -1.0."""
+    sides = np.array([[0.0, STEP], [0.0, -STEP]])
+    left, right = read(clearance, parent_from_child(sides, room.x, room.y, room.yaw)[None], room)[0]
+    for t in world.tracks:
+        left, right = min(left, np.hypot(t.x, t.y - STEP) - BROAD), min(right, np.hypot(t.x, t.y + STEP) - BROAD)
+    return 1.0 if left >= right else -1.0
 
 
 def unseen_bearing(world: World, unseen: float, within: float, shown: float) -> float | None:

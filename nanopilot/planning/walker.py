@@ -18,7 +18,7 @@ from jaxtyping import Float, Float32
 
 from nanopilot.geometry import child_from_parent, parent_from_child
 from nanopilot.messages import Behaviour, Plan, Room, Track, VehicleModel, World
-from nanopilot.planning.aside import gives_way, nearest, steps_off, unseen_bearing
+from nanopilot.planning.aside import gives_way, nearest, roomier_side, steps_off, unseen_bearing
 from nanopilot.planning.potential import BIG, WEAKLY, cells, descent, frontier, read, smooth, spread
 
 Array = np.ndarray
@@ -47,11 +47,13 @@ class Config:
     ahead: float = 0.45  # m beyond an arc's end where the potential is read, so that turning on the spot pays
     facing: float = 0.2  # share of the potential ahead that counts, besides our own, where we stand before a near goal
     near: float = 0.8  # weight of (roomy - clearance), m per m
-    person: float = 0.9  # m that people are kept away from, middle to middle
-    elbow_room: float = 0.8  # m from somebody within which it steps away where it would stand: arms touch at 0.57
+    person: float = 1.0  # m that people are kept away from, middle to middle
+    elbow_room: float = 0.65  # m from somebody within which it steps away where it would stand: arms touch at 0.57
     elbow_seen: float = 1.5  # s unseen after which it doesn't
-    patience: float = 3.0  # s of waiting for people after which it no longer waits for them to go first: they may wait for us
-    room_for_them: float = 1.1  # m from somebody that it steps away to after twice that, so that he walks on
+    patience: float = 3.0  # s of waiting for people after which it doesn't wait for them to go first: they may wait for us
+    goes: float = 3.0  # s that it doesn't then
+    retreat: float = 4.0  # s that it goes where nobody is after twice that, so that they walk on
+    lonely: float = 1.4  # m from everybody that such a place is
     wary: float = 1.5  # m from which they cost
     restless: float = 0.05  # m for a rad/s of change to the last turn
     arrived: float = 0.3  # m
@@ -70,6 +72,11 @@ class Config:
     watched: float = 8.0  # s that somebody else of that probability is followed, too: perhaps he waits for us to give way
     apart: float = 1.2  # m from the followed within which it steps back
     search: float = 2.5  # m that it comes near to all free floor while it searches for somebody
+    settles: float = 6.0  # s that a walk begins with standing, in which the body learns its gyro's bias
+    squeezes: float = 4.0  # s that it passes where it is tight, when it has been stuck with nobody near
+    slim: float = 0.34  # m from the middle that things may come then
+    coast: float = 0.37  # s of its speed that it goes on when told to stand: 0.22 m at 0.6 m/s
+    lean: float = 0.01  # m/s to where there is more room: a gait that starts sways aside by 0.15 m, and this says to which
     steep: float = 0.3  # rad off the way from which it turns to it where it would else stand
     looked: float = 0.9  # m within which an edge of what is known has been looked at
     closely: float = 0.0  # m that `explore` comes near to all free floor, not only to edges of what is known; 0: it does not
@@ -86,6 +93,9 @@ class State:
     lost: float = 0.0  # s since which it looks around where it was lost
     stood: float = 0.0  # s since its last step
     waited: float = 0.0  # s that it has stood near people, less those that it has walked since
+    goes: float = -1.0  # s, until when it doesn't wait for people
+    retreats: float = -1.0  # s, until when it goes where nobody is
+    squeezes: float = -1.0  # s, until when it passes where it is tight
     arrived: bool = False
     t: float = 0.0  # s
     looked: Float32[Array, "h w"] | None = None  # s that each cell was near, of `explore`
@@ -103,6 +113,13 @@ def step(state: State, world: World, vehicle: VehicleModel, config: Config) -> t
     thing = (room.occupancy >= config.occupied) & (room.occupancy != Room.UNKNOWN)
     clearance = cv2.distanceTransform((~thing).astype(np.uint8), cv2.DIST_L2, 5) * room.cell  # (H, W) m
     dt = min(max(world.t - state.t, 0.0), 0.5)
+    if config.task == "walk" and world.t < config.settles:
+        return replace(state, t=world.t), _plan(world, np.zeros(3), "stands for its gyro", Behaviour.STOP, config)
+    alone = nearest(world) > config.wary
+    if alone and state.stood > config.stuck:
+        state = replace(state, squeezes=world.t + config.squeezes, stood=0.0)
+    if world.t < state.squeezes:
+        config = replace(config, body=config.slim, touching=config.slim - 0.04)
     state, goals, reason, still = _task(state, world, room, clearance, config)
     if state.potential is None or world.t - state.planned >= config.replan:
         cost = _cost(room, clearance, world.tracks, config)
@@ -117,21 +134,23 @@ def step(state: State, world: World, vehicle: VehicleModel, config: Config) -> t
         return replace(state, turn=0.0, t=world.t), _plan(world, np.array([*off, 0.0]), "steps off", Behaviour.KEEP_LANE, config)
     speed, turn, why = _choose(state, world, room, clearance, config)
     follows = config.task == "follow"
-    long = state.waited > 2 * config.patience
-    near = config.apart if follows else config.room_for_them if long else config.elbow_room
-    unseen = np.inf if long else config.elbow_seen
-    away = gives_way(world, room, clearance, near, unseen, config.body, config.glance, follows) if speed == 0.0 else None
-    waited = state.waited + (dt if speed == 0.0 and nearest(world) < config.wary else -dt)
+    near = config.apart if follows else config.elbow_room
+    away = gives_way(world, room, clearance, near, config.elbow_seen, config.body, config.glance, follows) if speed == 0.0 else None
+    waited = state.waited + (dt if speed == 0.0 and not alone else -dt)
     stood = state.stood + dt if speed == 0.0 else 0.0
-    state = replace(state, t=world.t, stood=stood, waited=float(np.clip(waited, 0.0, 3 * config.patience)))
+    goes = world.t + config.goes if waited > config.patience else state.goes
+    state = replace(state, t=world.t, stood=stood, waited=max(0.0, waited), goes=goes)
     if away is not None:
         turn = turn if follows else 0.0
         return replace(state, turn=turn), _plan(world, np.array([*away, turn]), "gives way", Behaviour.KEEP_LANE, config)
     in_view = any(t.unseen < config.elbow_seen and np.hypot(t.x, t.y) < config.wary for t in world.tracks)  # not taken its eyes off
-    if speed == 0.0 and not follows and not in_view and (bearing := unseen_bearing(world, *config.glance, config.shown)) is not None:
+    bearing = None if speed or follows or in_view or not _patient(state, config) else unseen_bearing(world, *config.glance, config.shown)
+    if bearing is not None:
         turn, why = float(np.copysign(min(config.look_around, max(config.turns)), bearing)), "looks for who was there"
-    behaviour = Behaviour.STOP if speed == 0.0 and turn == 0.0 else Behaviour.KEEP_LANE
-    return replace(state, turn=turn), _plan(world, np.array([speed, 0.0, turn]), why or reason, behaviour, config)
+    if speed == 0.0 and turn == 0.0:
+        return replace(state, turn=0.0), _plan(world, np.zeros(3), why or reason, Behaviour.STOP, config)
+    lean = config.lean * roomier_side(world, room, clearance)
+    return replace(state, turn=turn), _plan(world, np.array([speed, lean, turn]), why or reason, Behaviour.KEEP_LANE, config)
 
 
 # --------------------------------------------------------------------------- tasks: each says where to go, and whether to stand
@@ -149,12 +168,30 @@ def _task(state: State, world: World, room: Room, clearance: Array, config: Conf
         return state, np.zeros((0, 2), int), "no goal", True
     goal = cells(parent_from_child(world.route_line[-1:], room.x, room.y, room.yaw), room)
     blocked = clearance[goal[0, 0], goal[0, 1]] < config.body
+    if state.waited > 2 * config.patience:
+        state = replace(state, retreats=world.t + config.retreat, waited=0.0)
+    lonely = _lonely(world, room, clearance, config) if world.t < state.retreats else np.zeros((0, 2), int)
+    if len(lonely):
+        return state, lonely, "makes room", False
     there = state.arrived or world.goal_distance < (config.as_near if blocked or state.stood > config.stuck else config.arrived)
     if blocked and (clearance >= config.body).any():  # as near to it as may be stood
         v, u = np.indices(clearance.shape)
         away = np.where(clearance >= config.body, np.hypot(v - goal[0, 0], u - goal[0, 1]) * room.cell, np.inf)
         goal = np.argwhere(away < max(config.as_near, away.min() + room.cell) - room.cell / 2)
     return replace(state, arrived=there), goal, f"{world.goal_distance:.1f} m to the goal", there
+
+
+def _lonely(world: World, room: Room, clearance: Array, config: Config) -> Array:
+    """Known free cells (n, 2) that are `lonely` m from everybody, as row and column."""
+    free = (clearance >= config.body) & (room.occupancy < WEAKLY)
+    return np.argwhere(np.logical_and.reduce([free, *(_away(track, room) > config.lonely for track in world.tracks)]))
+
+
+def _away(track: Track, room: Room) -> Float[Array, "h w"]:
+    """Metres from somebody to each cell."""
+    row, column = cells(parent_from_child(np.array([[track.x, track.y]]), room.x, room.y, room.yaw), room)[0]
+    v, u = np.ogrid[: room.occupancy.shape[0], : room.occupancy.shape[1]]
+    return np.hypot(v - row, u - column) * room.cell
 
 
 def _edges(state: State, world: World, room: Room, clearance: Array, config: Config) -> tuple[State, Array]:
@@ -207,9 +244,9 @@ def _cost(room: Room, clearance: Array, tracks: tuple[Track, ...], config: Confi
     cost = np.where(room.occupancy == Room.UNKNOWN, cost * config.unknown, cost)
     for track in tracks:  # who stands in the way is walked around, who walks is waited for
         if config.task != "follow" and np.hypot(track.vx, track.vy) < 0.2:
-            row, column = cells(parent_from_child(np.array([[track.x, track.y]]), room.x, room.y, room.yaw), room)[0]
-            v, u = np.ogrid[: cost.shape[0], : cost.shape[1]]
-            cost = np.where(np.hypot(v - row, u - column) * room.cell < config.person, cost + 8.0, cost)
+            away = _away(track, room)
+            cost = np.where(away < config.person, cost + 8.0, cost)
+            cost[away < min(config.person, float(np.hypot(track.x, track.y))) - room.cell] = 60.0
     cost[clearance < config.body] = 60.0  # passed only to get out
     return cost.astype(np.float32)
 
@@ -222,7 +259,11 @@ def _choose(state: State, world: World, room: Room, clearance: Array, config: Co
     xy = parent_from_child(poses[..., :2], room.x, room.y, room.yaw)
     room_left = read(clearance, xy, room)  # (n, k)
     start = float(read(clearance, np.array([[[room.x, room.y]]]), room)[0, 0])
-    allowed = room_left.min(1) >= min(config.body, start - 0.02)
+    least = min(config.body, start - 0.02)
+    first = poses[:, 0]
+    coasted = first[:, :2] + config.coast * speed[:, None] * np.stack([np.cos(first[:, 2]), np.sin(first[:, 2])], -1)
+    stops = read(clearance, parent_from_child(coasted, room.x, room.y, room.yaw)[None], room)[0]
+    allowed = (room_left.min(1) >= least) & (stops >= least)  # it may have to stop at any moment
     now, patient, moving = nearest(world), _patient(state, config), speed > 0
     away = np.full(room_left.shape, np.inf)
     times = config.step * np.arange(1, poses.shape[1] + 1)
@@ -253,7 +294,7 @@ def _choose(state: State, world: World, room: Room, clearance: Array, config: Co
 
 def _patient(state: State, config: Config) -> bool:
     """Whether it waits for people to go first; who is followed always goes first."""
-    return config.task == "follow" or state.waited < config.patience
+    return config.task == "follow" or state.t >= state.goes
 
 
 def arcs(speed: Float[Array, " n"], turn: Float[Array, " n"], horizon: float, step: float) -> Float[Array, "n k 3"]:

@@ -22,7 +22,7 @@ class Painter:
     """Makes materials of random textures."""
 
     def __init__(self, spec: Any, rng: Any) -> None:
-        self.spec, self.rng, self.count = spec, rng, 0
+        self.spec, self.rng, self.count, self.floor = spec, rng, 0, np.full((1, 1, 3), 128, np.uint8)
         sky = require().mjtBuiltin.mjBUILTIN_GRADIENT
         one, two = rng.uniform(0, 1, 3), rng.uniform(0, 1, 3)
         kind = require().mjtTexture.mjTEXTURE_SKYBOX
@@ -38,12 +38,18 @@ class Painter:
             return name
         mujoco = require()
         image = pattern(rng)
+        self.floor = image if floor else self.floor
         texture = self.spec.add_texture(name=name, type=mujoco.mjtTexture.mjTEXTURE_2D, width=TEXTURE, height=TEXTURE, nchannel=3)
         texture.data = image.tobytes()
         repeat = float(rng.uniform(0.4, 3.0))
         material = self.spec.add_material(name=name, texrepeat=[repeat, repeat], texuniform=True, **shine)
         material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = name
         return name
+
+    def alike(self) -> str:
+        """A new material of nearly a colour that the floor has."""
+        spots = self.floor.reshape(-1, 3)
+        return self.plain(tuple(spots[self.rng.integers(len(spots))] / 255 * self.rng.uniform(0.6, 1.5) + self.rng.normal(0, 0.06, 3)))
 
     def plain(self, colour: parcels.Colour) -> str:
         """A new material of one colour."""

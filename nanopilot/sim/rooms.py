@@ -42,6 +42,7 @@ class RoomConfig:
     gap: float = 1.5  # between centres of things: a way of 0.9 m at least
     clear: float = 1.2  # around start and goal
     named: bool = False  # tables and boxes look as `parcels` has them; else they are blocks of any look
+    alike: float = 0.0  # share of things, but for named ones, that have nearly a colour of the floor: hard to tell from it
     fetch: bool = False  # three tables, two parcels, and `things` others; the goal is unused
 
 
@@ -105,15 +106,16 @@ class Room:
     def _thing(self, world: Any, rng: Any, paint: Painter, name: str, kind: str, x: float, y: float, radius: float) -> None:
         shapes = require().mjtGeom
         yaw = rng.uniform(0, np.pi)
+        material = paint.alike if self.config.alike and rng.random() < self.config.alike else paint.material
         if kind == "table" and not self.config.named:
             side, height = radius / np.sqrt(2), rng.uniform(0.6, 0.85)
-            self._box(world, name, x, y, height / 2, (side, side * rng.uniform(0.6, 1.0), height / 2), yaw, paint.material())
+            self._box(world, name, x, y, height / 2, (side, side * rng.uniform(0.6, 1.0), height / 2), yaw, material())
             if rng.random() < 0.6:
                 size = rng.uniform(0.07, 0.14, 3)
-                self._box(world, f"box_on_{name}", x, y, height + size[2], tuple(size), yaw, paint.material())
+                self._box(world, f"box_on_{name}", x, y, height + size[2], tuple(size), yaw, material())
         elif kind == "box" and not self.config.named:
             size = rng.uniform(0.1, 0.24, 3)
-            self._box(world, name, x, y, size[2], tuple(size), yaw, paint.material())
+            self._box(world, name, x, y, size[2], tuple(size), yaw, material())
         elif kind == "table":
             side, height = radius / np.sqrt(2), rng.uniform(0.6, 0.85)
             half = (side * rng.uniform(0.6, 1.0), side)
@@ -127,10 +129,10 @@ class Room:
             height = rng.uniform(0.4, 2.0)
             if rng.random() < 0.5:
                 size = [radius, height / 2, 0]
-                world.add_geom(name=name, type=shapes.mjGEOM_CYLINDER, size=size, pos=[x, y, height / 2], material=paint.material())
+                world.add_geom(name=name, type=shapes.mjGEOM_CYLINDER, size=size, pos=[x, y, height / 2], material=material())
             else:
                 side = radius / np.sqrt(2)
-                self._box(world, name, x, y, height / 2, (side, side * rng.uniform(0.6, 1.0), height / 2), yaw, paint.material())
+                self._box(world, name, x, y, height / 2, (side, side * rng.uniform(0.6, 1.0), height / 2), yaw, material())
 
     def _person(self, spec: Any, rng: Any, paint: Painter, k: int) -> None:
         shapes = require().mjtGeom

@@ -33,11 +33,12 @@ Array = np.ndarray
 
 TRAIN_SEEDS, TEST_SEEDS = 100_000, 200_000  # the first room of each; evaluated rooms have smaller seeds
 WARM_UP = 100  # steps of a rising rate
-LOOK = 6  # of rooms and robot in kept frames: another number, and they are drawn anew
+LOOK = 7  # of rooms and robot in kept frames: another number, and they are drawn anew
 CROP = (96, 80)  # px of the pieces that are learnt from: the network has no fixed size
 WHOLE = 0.5  # of the batches are whole pictures: pieces don't show what a surface belongs to
 RARE = (RoomClass.BOX, RoomClass.TABLE, RoomClass.PERSON)
 FETCHED, NAMED = 0.35, 0.15  # shares of rooms with tables to fetch from, and of others with such tables and parcels; the rest are walked
+ALIKE = 0.3  # of the things have nearly a colour of the floor: a box on tiles was taken for floor
 POSES = 6  # of the arms in a room
 CLOSE = 0.4  # of the places are within a metre of a thing, which then fills much of the picture
 WEIGHTS = np.array([0.5, 1.0, 1.0, 1.3, 1.3, 1.2, 1.0], np.float32)  # of the classes in the loss, guess: rare ones more
@@ -69,10 +70,10 @@ def draw(seed: int, views: int) -> tuple[UInt8[Array, "n h w 3"], UInt8[Array, "
     rng = np.random.default_rng([seed, 2])
     long, wide, kind = rng.uniform(5, 11), rng.uniform(2.2, 4.2), rng.random()
     if kind < FETCHED:
-        config = rooms.RoomConfig(seed, (-2.0, min(long, 7.0) - 1.5), (-wide, wide), int(rng.integers(2, 6)), 0, fetch=True)
+        config = rooms.RoomConfig(seed, (-2.0, min(long, 7.0) - 1.5), (-wide, wide), int(rng.integers(2, 6)), 0, fetch=True, alike=ALIKE)
     else:  # fuller and of more sizes than the rooms that are walked
         named, full = kind < FETCHED + NAMED, int(rng.integers(2, 10))
-        config = rooms.RoomConfig(seed, (-2.0, long - 2.0), (-wide, wide), full, 0, gap=1.1, clear=0.0, named=named)
+        config = rooms.RoomConfig(seed, (-2.0, long - 2.0), (-wide, wide), full, 0, gap=1.1, clear=0.0, named=named, alike=ALIKE)
     hands = config.fetch or config.named
     try:
         room = rooms.room(config)

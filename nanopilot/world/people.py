@@ -26,6 +26,8 @@ class Config:
     alpha: float = 0.5  # share of a person's surprise that moves its place
     beta: float = 0.15  # and its velocity
     fastest: float = 1.5  # m/s of a person
+    usual: float = 0.06  # of the distance: doubt of it that the filter is made for; within a larger one, a picture moves nobody
+    calms: float = 0.7  # of his velocity is left after such a picture: who is so near stops, as a rule
     moved: float = 0.4  # m from where somebody was first seen, and a share of the distance more, from which it is no thing
     jumps: float = 0.1  # of the distance that places err by
     doubt: float = 0.7  # probability at most of who has not moved
@@ -36,7 +38,7 @@ class Config:
     shown: tuple[float, float, float] = (0.55, 0.9, 4.0)  # rad to either side, m nearest and farthest within which a picture shows feet
     missed: int = 6  # such pictures in a row without him after which he is no longer there
     close: float = 1.2  # m nearer than which nobody is doubted: the picture's rim cuts who stands there, now and then seen
-    doubted_close: float = 2.0  # s
+    doubted_close: float = 5.0  # s
     coast: float = (
         0.3  # s that who is out of sight is taken to walk on; then to stand, as people do who wait for us: with 1 s he was 0.6 m off
     )
@@ -72,9 +74,10 @@ def follow(
         away = [np.hypot(*(w - at)) if k not in taken else inf for k, w in enumerate(where)]
         k = int(np.argmin(away)) if away else -1
         if k >= 0 and away[k] < config.gate:
-            old, surprise = people[k], at - where[k]
+            old, surprise = people[k], _beyond_doubt(at - where[k], at - pose[:2], one, config)
             dt = max(t - old.seen, 1e-3)
-            velocity = old.velocity + config.beta / dt * surprise
+            doubtful = one.distance_std > config.usual * one.distance
+            velocity = old.velocity * (config.calms if doubtful else 1.0) + config.beta / dt * surprise
             velocity *= min(1.0, config.fastest / max(float(np.hypot(*velocity)), 1e-9))
             now = where[k] + config.alpha * surprise
             moved = old.moved or np.hypot(*(now - old.began)) > config.moved + config.jumps * one.distance
@@ -86,6 +89,12 @@ def follow(
             next_id += 1
     people = [p if p.seen == t else replace(p, missed=p.missed + 1 if _shown(p, pose, t, config) else 0) for p in people]
     return tuple(p for p in people if p.missed < config.missed), next_id
+
+
+def _beyond_doubt(surprise: Float[Array, "2"], ray: Float[Array, "2"], one: Detection, config: Config) -> Float[Array, "2"]:
+    """A surprise without what the doubt of the distance explains: whose feet are out of the picture is where he was, or so near."""
+    way, doubt = ray / max(float(np.hypot(*ray)), 1e-6), max(0.0, one.distance_std - config.usual * one.distance)
+    return surprise - way * np.clip(way @ surprise, -doubt, doubt)
 
 
 def _shown(p: Person, pose: Pose, t: float, config: Config) -> bool:

@@ -49,6 +49,7 @@ def dark(rows=slice(None), columns=slice(None), value=0):
         (dark(), "camera: dark"),
         (dark(value=19), "camera: dark"),
         (dark(value=20), ""),
+        (dark(value=(75, 9, 9)), ""),  # a red wall close by
         (dark(slice(120, None)), "camera: dark"),
         (dark(columns=slice(240)), "camera: dark"),
         (dark(columns=slice(240, None)), "camera: dark"),

@@ -17,7 +17,10 @@ def world(goal=(3.0, 0.0), **more):
     return room(goal=goal, **more)
 
 
-def plan(seen, config=walker.Config()):
+AWAKE = walker.Config(settles=0.0)  # without the first seconds of standing
+
+
+def plan(seen, config=AWAKE):
     return walker.step(walker.initial(config), seen, BODY, config)[1]
 
 
@@ -140,7 +143,7 @@ def test_no_step_is_made_nearer_to_any_of_two_who_wait():
 
 
 def test_no_step_is_made_to_where_somebody_was_who_may_have_come_nearer():
-    close, lost = person(0.3, 0.6), replace(person(-0.5, -1.4), unseen=4.0, id=1)
+    close, lost = person(0.25, 0.55), replace(person(-0.5, -1.4), unseen=4.0, id=1)
     assert plan(world(tracks=[close])).reason == "gives way"
     assert plan(world(tracks=[close, lost])).reason != "gives way"
     assert plan(world(tracks=[close, replace(lost, x=-0.8, y=-2.5)])).reason == "gives way"
@@ -202,7 +205,7 @@ def test_with_a_wall_behind_nobody_is_stepped_away_from():
     assert plan(world(tracks=[person(0.1, 0.6), person(0.85, 0.0)], things=wall)).reason != "gives way"
 
 
-def later(seen, seconds, config=walker.Config()):
+def later(seen, seconds, config=AWAKE):
     """State and plan after looking at the same for so long."""
     state = walker.initial(config)
     for t in np.arange(0.1, seconds, 0.1):
@@ -214,9 +217,44 @@ def test_who_waits_for_us_is_not_waited_for_for_ever():
     seen = world(tracks=[person(0.7, -0.5)])
     assert plan(seen).reason == "wait"
     _, it = later(seen, 2 * walker.Config().patience + 1.0)
-    assert it.reason == "gives way" and it.xy[-1] @ (0.7, -0.5) < 0.0
+    assert it.reason == "makes room" and (it.yaw[-1] > 0.3 or it.xy[-1] @ (0.7, -0.5) < 0.0)
     beside = world(tracks=[person(0.0, -0.85)], things=[(-1.2, 1.2, 0.4, 0.6)])  # no room for a step aside: on, no nearer than he is
     assert plan(beside).speed[0] == 0.0 and later(beside, 2 * walker.Config().patience)[1].speed[0] > 0.0
+
+
+def test_it_makes_room_by_going_to_where_nobody_is():
+    state, _ = later(world(tracks=[person(0.7, -0.5)]), 2 * walker.Config().patience + 0.5)
+    assert state.retreats > state.t and state.waited < 1.0
+    seen = replace(world(tracks=[person(0.7, -0.5)]), t=state.t + 0.1)
+    spots = walker._lonely(seen, seen.room, np.full(seen.room.occupancy.shape, 1.0), AWAKE)
+    xy = seen.room.origin + (spots[:, ::-1] + 0.5) * seen.room.cell
+    assert np.hypot(*(xy - (0.7, -0.5)).T).min() > AWAKE.lonely - seen.room.cell and len(spots) > 8000
+
+
+def test_where_it_is_stuck_with_nobody_near_it_passes_a_tight_place():
+    gate = [(0.3, 0.6, -5.0, -0.3), (0.3, 0.6, 0.4, 5.0)]  # 0.7 m wide
+    state, it = later(world(things=gate), AWAKE.stuck - 0.2)
+    assert it.speed[0] == 0.0 and state.squeezes < 0.0
+    state, it = later(world(things=gate), AWAKE.stuck + 2.5)
+    assert state.squeezes > state.t and it.speed[0] > 0.0
+    state, _ = later(world(things=gate, tracks=[person(-1.2, 0.0)]), AWAKE.stuck + 2.5)
+    assert state.squeezes < 0.0
+
+
+def test_a_walk_begins_with_standing_and_the_other_tasks_do_not():
+    assert plan(world(), walker.Config()).reason.startswith("stands") and plan(replace(world(), t=6.1), walker.Config()).speed[0] == 0.6
+    assert not plan(world(tracks=[person(3.0, 0.0)]), walker.Config(task="follow")).reason.startswith("stands")
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_it_starts_with_the_foot_that_sways_it_to_where_there_is_more_room(side):
+    for seen in (world(things=[(-0.5, 2.0, *sorted((0.5 * side, 0.8 * side)))]), world(tracks=[person(-0.2, 0.8 * side)])):
+        assert np.sign(plan(seen).xy[1, 1] - walker.arcs(*(np.array([v]) for v in arc(plan(seen))), 2.0, 0.2)[0, 0, 1]) == -side
+
+
+def arc(it):
+    """Speed and turn of a plan."""
+    return it.speed[0], (it.yaw[1] - it.yaw[0]) / (it.times[1] - it.times[0])
 
 
 def test_a_near_thing_beside_is_walked_away_from():

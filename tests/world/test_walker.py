@@ -13,10 +13,10 @@ CAMERA = CameraModel("head", 320, 240, 120.0, 120.0, 159.5, 119.5, x=0.05, z=1.3
 CONFIG = walker.Config()
 
 
-def person(x, y):
-    return Detection(
-        Kind.PERSON, 0.9, np.zeros(4, np.float32), np.array([x, y], np.float32), 0.0, 0.5, 0.5, float(np.hypot(x, y)), 0.1, 0.02
-    )
+def person(x, y, std=None):
+    away = float(np.hypot(x, y))
+    std = 0.05 * away if std is None else std
+    return Detection(Kind.PERSON, 0.9, np.zeros(4, np.float32), np.array([x, y], np.float32), 0.0, 0.5, 0.5, away, std, 0.02)
 
 
 def table(x, y, yaw, width):
@@ -50,6 +50,18 @@ def test_who_is_out_of_sight_walks_on_for_a_moment_and_then_stands():
     lost = told(walking(30), until=5.8 + 3.0).tracks[0]
     assert lost.y == pytest.approx(seen.y + seen.vy * CONFIG.people.coast, abs=0.02) and lost.vy == 0.0
     assert not told(walking(30), until=5.8 + CONFIG.people.forget + 0.2).tracks
+
+
+def test_whose_feet_are_out_of_the_picture_is_where_he_was_unless_that_is_too_far():
+    feet = [(0.2 * k, [person(0.9, 0.0)], []) for k in range(10)]
+    cut = [(2.0 + 0.2 * k, [person(0.7, 0.0, 0.25)], []) for k in range(10)]
+    assert told(feet + cut).tracks[0].x == pytest.approx(0.9, abs=0.03)
+    nearer = [(t, [person(0.5, 0.0, 0.25)], []) for t, *_ in cut]
+    assert told(feet + nearer).tracks[0].x == pytest.approx(0.7, abs=0.06)  # as far as the doubt of it goes
+    assert told(feet + [(t, [person(0.5, 0.0)], []) for t, *_ in cut]).tracks[0].x == pytest.approx(0.5, abs=0.03)
+    walks = [(0.2 * k, [person(2.0 - 0.1 * k, 0.0)], []) for k in range(12)]  # 0.5 m/s towards us, then he stops, his feet cut
+    stops = [(2.4 + 0.2 * k, [person(0.75, 0.0, 0.25)], []) for k in range(10)]
+    assert told(walks + stops).tracks[0].x == pytest.approx(0.75, abs=0.2) and abs(told(walks + stops).tracks[0].vx) < 0.05
 
 
 def test_who_never_moved_may_be_a_thing():
