@@ -36,13 +36,6 @@ def roomier_side(world: World, room: Room, clearance: Array) -> float:
     return 1.0 if left >= right else -1.0
 
 
-def unseen_bearing(world: World, unseen: float, within: float, shown: float) -> float | None:
-    """Bearing of the nearest person within `within` m who has been beside the picture, `shown` rad to either side, for `unseen` s."""
-    out = [t for t in world.tracks if t.unseen > unseen and np.hypot(t.x, t.y) < within and abs(np.arctan2(t.y, t.x)) > shown]
-    one = min(out, key=lambda t: np.hypot(t.x, t.y), default=None)
-    return None if one is None else float(np.arctan2(one.y, one.x))
-
-
 def gives_way(
     world: World, room: Room, clearance: Array, near: float, unseen: float, body: float, lost: tuple[float, float], askew: bool = False
 ) -> Float[Array, "2"] | None:

@@ -18,7 +18,7 @@ from jaxtyping import Float, Float32
 
 from nanopilot.geometry import child_from_parent, parent_from_child
 from nanopilot.messages import Behaviour, Plan, Room, Track, VehicleModel, World
-from nanopilot.planning.aside import gives_way, nearest, roomier_side, steps_off, unseen_bearing
+from nanopilot.planning.aside import gives_way, nearest, roomier_side, steps_off
 from nanopilot.planning.potential import BIG, WEAKLY, cells, descent, frontier, read, smooth, spread
 
 Array = np.ndarray
@@ -50,10 +50,10 @@ class Config:
     person: float = 1.0  # m that people are kept away from, middle to middle
     elbow_room: float = 0.65  # m from somebody within which it steps away where it would stand: arms touch at 0.57
     elbow_seen: float = 1.5  # s unseen after which it doesn't
-    patience: float = 3.0  # s of waiting for people after which it doesn't wait for them to go first: they may wait for us
+    patience: float = 2.0  # s of waiting for people after which it doesn't wait for them to go first: they may wait for us
     goes: float = 3.0  # s that it doesn't then
-    retreat: float = 4.0  # s that it goes where nobody is after twice that, so that they walk on
-    lonely: float = 1.4  # m from everybody that such a place is
+    retreat: float = 2.5  # s that it goes where nobody is after twice that, so that they walk on
+    lonely: float = 1.15  # m from everybody that such a place is
     wary: float = 1.5  # m from which they cost
     restless: float = 0.05  # m for a rad/s of change to the last turn
     arrived: float = 0.3  # m
@@ -66,8 +66,7 @@ class Config:
     look_around: float = 0.8  # rad/s
     given_up: float = 8.3  # s of that, once around, after which it searches elsewhere
     roam: float = 5.0  # s of searching until it turns once around again
-    glance: tuple[float, float] = (1.5, 2.2)  # s unseen from which, and m within which, it turns to somebody whom it waits for
-    shown: float = 0.6  # rad to either side that the camera sees
+    lost: tuple[float, float] = (1.5, 2.2)  # s unseen from which, and m within which, no step aside goes to where somebody was
     sure: float = 0.7  # probability above which somebody is followed: who has been seen to move
     watched: float = 8.0  # s that somebody else of that probability is followed, too: perhaps he waits for us to give way
     apart: float = 1.2  # m from the followed within which it steps back
@@ -117,7 +116,7 @@ def step(state: State, world: World, vehicle: VehicleModel, config: Config) -> t
         return replace(state, t=world.t), _plan(world, np.zeros(3), "stands for its gyro", Behaviour.STOP, config)
     alone = nearest(world) > config.wary
     if alone and state.stood > config.stuck:
-        state = replace(state, squeezes=world.t + config.squeezes, stood=0.0)
+        state = replace(state, squeezes=world.t + config.squeezes)
     if world.t < state.squeezes:
         config = replace(config, body=config.slim, touching=config.slim - 0.04)
     state, goals, reason, still = _task(state, world, room, clearance, config)
@@ -135,7 +134,7 @@ def step(state: State, world: World, vehicle: VehicleModel, config: Config) -> t
     speed, turn, why = _choose(state, world, room, clearance, config)
     follows = config.task == "follow"
     near = config.apart if follows else config.elbow_room
-    away = gives_way(world, room, clearance, near, config.elbow_seen, config.body, config.glance, follows) if speed == 0.0 else None
+    away = gives_way(world, room, clearance, near, config.elbow_seen, config.body, config.lost, follows) if speed == 0.0 else None
     waited = state.waited + (dt if speed == 0.0 and not alone else -dt)
     stood = state.stood + dt if speed == 0.0 else 0.0
     goes = world.t + config.goes if waited > config.patience else state.goes
@@ -143,10 +142,6 @@ def step(state: State, world: World, vehicle: VehicleModel, config: Config) -> t
     if away is not None:
         turn = turn if follows else 0.0
         return replace(state, turn=turn), _plan(world, np.array([*away, turn]), "gives way", Behaviour.KEEP_LANE, config)
-    in_view = any(t.unseen < config.elbow_seen and np.hypot(t.x, t.y) < config.wary for t in world.tracks)  # not taken its eyes off
-    bearing = None if speed or follows or in_view or not _patient(state, config) else unseen_bearing(world, *config.glance, config.shown)
-    if bearing is not None:
-        turn, why = float(np.copysign(min(config.look_around, max(config.turns)), bearing)), "looks for who was there"
     if speed == 0.0 and turn == 0.0:
         return replace(state, turn=0.0), _plan(world, np.zeros(3), why or reason, Behaviour.STOP, config)
     lean = config.lean * roomier_side(world, room, clearance)
@@ -268,10 +263,11 @@ def _choose(state: State, world: World, room: Room, clearance: Array, config: Co
     away = np.full(room_left.shape, np.inf)
     times = config.step * np.arange(1, poses.shape[1] + 1)
     for track in world.tracks:
-        at = np.array([track.x, track.y]) + times[:, None] * np.array([track.vx, track.vy])
-        to = np.hypot(*np.moveaxis(poses[..., :2] - at, -1, 0))
+        now_at, v = np.array([track.x, track.y]), np.array([track.vx, track.vy])
+        to = np.hypot(*np.moveaxis(poses[..., :2] - (now_at + times[:, None] * v), -1, 0))
         away = np.minimum(away, to)
-        allowed &= ~moving | (to.min(1) >= min(config.person, np.hypot(track.x, track.y) + (0.05 if patient else 0.0)))  # no nearer to any
+        nearest_to = np.minimum(to.min(1), np.hypot(*(coasted - now_at - config.coast * v).T))
+        allowed &= ~moving | (nearest_to >= min(config.person, np.hypot(*now_at) + (0.05 if patient else 0.0)))  # no nearer to any
     end = poses[:, -1]
     look = end[:, :2] + config.ahead * np.stack([np.cos(end[:, 2]), np.sin(end[:, 2])], -1)
     score = smooth(state.potential, parent_from_child(look, room.x, room.y, room.yaw), room)

@@ -128,14 +128,6 @@ def test_nobody_to_follow_yet_is_looked_for_elsewhere_and_once_around_by_turns()
     assert config.given_up * config.look_around > 2 * np.pi
 
 
-def test_while_it_stands_it_turns_to_somebody_out_of_sight():
-    beside, wall = replace(person(-0.1, 0.85), unseen=3.0, id=1), [(0.5, 0.7, -2.0, 2.0)]
-    it = plan(world(tracks=[beside], things=wall))
-    assert it.reason.startswith("looks for") and it.speed[0] == 0.0 and it.yaw[-1] > 0.9
-    for others in ([replace(beside, unseen=0.5)], [beside, person(1.0, 0.0)]):  # he is seen, or somebody nearer is kept in view
-        assert not plan(world(tracks=others, things=wall)).reason.startswith("looks for")
-
-
 def test_no_step_is_made_nearer_to_any_of_two_who_wait():
     seen = world(tracks=[person(0.75, -0.45), replace(person(-0.1, -0.6), id=1)])
     _, it = later(seen, walker.Config().patience + 1.5)
