@@ -62,3 +62,16 @@ def test_the_feet_do_the_speed_that_is_commanded(walk):
     c, s = np.cos(first.truth().yaw), np.sin(first.truth().yaw)
     speed = np.array([[c, s], [-s, c]]) @ way / 6.0
     assert speed == pytest.approx([walk.vx, walk.vy], abs=0.04)  # untrimmed it creeps by 0.07, and by 0.1 with hands up
+
+
+@pytest.mark.parametrize("tenths", [5, 7])
+def test_told_to_stand_it_finishes_its_step_and_keeps_its_place(tenths):
+    body, told = walked([Walk(0.0, 0.0, 0.0)] * 10 + [Walk(0.0, 0.0, 0.4)] * tenths + [Walk(0.0, 0.0, 0.0)] * 15, gyro_bias=0.0)
+    true = body.truth()
+    assert body.gait.standing and np.hypot(told.x - true.x, told.y - true.y) < 0.02  # stopped within a step it lost 0.03 to 0.05 m
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_the_first_step_sways_to_the_side_that_is_asked_for(side):
+    body, _ = walked([Walk(0.0, 0.0, 0.0)] * 10 + [Walk(0.0, 0.01 * side, 0.4)] * 8 + [Walk(0.0, 0.0, 0.0)] * 10)
+    assert 0.08 < side * body.truth().y < 0.25
