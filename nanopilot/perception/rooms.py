@@ -33,7 +33,7 @@ PERSON_SHARE = 0.5  # probability of person that makes a cell one of a person's
 PERSON_WIDTH = 0.5  # m
 FOOT = 0.08  # m that a foot's nearest edge is before the middle of who stands there (311 looks in eight tuning rooms)
 CHEST = 1.2  # m above the floor that a person's cells reach, or to the picture's upper rim
-CUT, CUT_STD = 0.8, 0.25  # of the way to the floor that the picture's rim cuts somebody at: about there are his feet; its doubt (84 looks)
+CUT, CUT_STD = 0.8, 0.25  # of the way to the floor at the picture's lower rim: about there stands whose feet it cuts; doubt of it (84 looks)
 FEWEST = 2  # columns of cells that make a person: at 6 m one is 0.4 m wide, two columns and a half
 FURTHEST = 7.0  # m that a foot may be away
 UNKNOWN = 0.0  # free distance of a bearing that the picture doesn't show
@@ -137,8 +137,7 @@ def people(probability: Float32[Array, "7 h w"], camera: CameraModel) -> tuple[D
             legs = mine & (away < nearest + PERSON_WIDTH)
             tall = camera.z + nearest * (ends[mine, 5] / np.hypot(ends[mine, 3], ends[mine, 4])).max()
             if mine.sum() >= FEWEST and (tall > CHEST or top[mine].min() == 0):
-                foremost = away.argmin()
-                cut = foot[foremost] == mask.shape[0] - 1 or not 1 < columns[foremost] < mask.shape[1] - 2
+                cut = foot[away.argmin()] == mask.shape[0] - 1
                 distance, std = (CUT * nearest + FOOT, CUT_STD * nearest) if cut else (nearest + FOOT, 0.05 * nearest)
                 out.append(_person(float(distance), float(std), float(bearing[legs].mean()), int(mine.sum()), camera))
             away[mine] = np.inf

@@ -82,12 +82,6 @@ def test_whose_feet_the_lower_rim_cuts_stands_nearer_than_it_shows():
     assert found.distance == pytest.approx(rooms.CUT * rim + rooms.FOOT, abs=0.03)
 
 
-@pytest.mark.parametrize(("y", "doubtful"), [(1.95, True), (0.6, False)])
-def test_whom_the_pictures_side_cuts_is_told_with_doubt(y, doubtful):
-    (found,) = rooms.people(figures((RoomClass.PERSON, 1.0, y, 0.22, 0.0, 1.7)), CAMERA)
-    assert (found.distance_std > 0.15 * found.distance) == doubtful and abs(found.distance - np.hypot(1.0, y)) < 2 * found.distance_std + 0.1
-
-
 def test_what_is_as_low_as_a_stool_is_no_person():
     assert not rooms.people(figures((RoomClass.PERSON, 2.0, 0.0, 0.22, 0.0, 0.9)), CAMERA)
 
