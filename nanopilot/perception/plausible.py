@@ -3,7 +3,7 @@
 In: each frame, its Percept (or None), the wheel speed. Out: a complaint in words, '' where all is well; the pilot then does
 without the percept. It finds a picture that is dark or glaring in half (lower, left or right), full of noise, or the same again
 while we move (which tells nothing new), and an answer that stays while the picture changes, or has no order. Thresholds:
-guesses with room; of 231 real pictures of four sets they call two dark (dev/check_plausible.py). It can't see a wrong calibration or
+guesses with room; of 240 pictures of four sets they call two dark (dev/check_plausible.py). It can't see a wrong calibration or
 a torn picture.
 """
 

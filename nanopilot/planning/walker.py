@@ -74,7 +74,7 @@ class Config:
     settles: float = 6.0  # s that a walk begins with standing, in which the body learns its gyro's bias
     squeezes: float = 4.0  # s that it passes where it is tight, when it has been stuck with nobody near
     slim: float = 0.34  # m from the middle that things may come then
-    coast: float = 0.37  # s of its speed that it goes on when told to stand: 0.22 m at 0.6 m/s
+    coast: float = 0.37  # s of the speed lost that it goes on: 0.22 m from 0.6 m/s to standing
     lean: float = 0.01  # m/s to where there is more room: a gait that starts sways aside by 0.15 m, and this says to which
     steep: float = 0.3  # rad off the way from which it turns to it where it would else stand
     looked: float = 0.9  # m within which an edge of what is known has been looked at
@@ -251,6 +251,7 @@ def _choose(state: State, world: World, room: Room, clearance: Array, config: Co
     speeds = np.array([v for v in config.speeds if v <= world.speed_limit + 1e-9])
     speed, turn = (a.ravel() for a in np.meshgrid(speeds, np.array(config.turns), indexing="ij"))
     poses = arcs(speed, turn, config.horizon, config.step)  # (n, k, 3)
+    poses[..., 0] += config.coast * np.maximum(0.0, world.speed - speed)[:, None]  # legs slow down no faster
     xy = parent_from_child(poses[..., :2], room.x, room.y, room.yaw)
     room_left = read(clearance, xy, room)  # (n, k)
     start = float(read(clearance, np.array([[[room.x, room.y]]]), room)[0, 0])
