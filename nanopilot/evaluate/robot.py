@@ -41,7 +41,7 @@ from nanopilot.sim.truth import RobotTruth
 from nanopilot.world import walker as world
 
 STAGES = Stages(world, nobody, nobody, planning, control, safety, keep_out)
-SECONDS = {"walk": 60.0, "fetch": 150.0, "explore": 120.0, "follow": 60.0}  # then a task counts as not done
+SECONDS = {"walk": 90.0, "fetch": 150.0, "explore": 120.0, "follow": 60.0}  # then a task counts as not done
 MOVING = 0.2  # m/s from which a picture that stays the same is a frozen camera
 REACHED = 0.5  # m between the true place and the true goal
 FOLLOWED = (0.8, 3.2)  # m from the person, most of the time
