@@ -21,7 +21,8 @@ from nanopilot.perception import plausible
 
 
 def folder(path: Path, most: int) -> None:
-    files = [f for f in sorted(path.rglob("*")) if f.suffix.lower() in (".png", ".jpg", ".jpeg") and not any(part.startswith("label") for part in f.parts)]
+    pictures = [f for f in sorted(path.rglob("*")) if f.suffix.lower() in (".png", ".jpg", ".jpeg")]
+    files = [f for f in pictures if not any(part.startswith("label") for part in f.parts)]
     chosen = files[:: max(1, len(files) // most)][:most]
     told: Counter[str] = Counter()
     for file in chosen:

@@ -1,7 +1,7 @@
 """The pilot in the humanoid's body: one task in one room, judged by truth, and suites of them.
 
 In: a RobotConfig. Out: a row; on the way an MCAP log and a film. The loop is `pilot.Pilot`, the same that drives the car: here are
-only the humanoid's stages. The judge's numbers come from RobotTruth alone. Rooms 0-99 are for tuning, 1000-1099 are held out, training
+only the humanoid's stages. The judge's numbers come from RobotTruth alone. Rooms 0-999 are for tuning, 1000-1099 are held out, training
 uses rooms from 100 000 on. `oracle` gives the true classes of each pixel in place of the network's, `ideal_imu` an IMU without error.
 """
 
