@@ -53,7 +53,7 @@ def test_both_bodies_go_through_the_same_loop():
     assert len(car.done) == 21 and all(r.safe.mode == Mode.ENGAGED and r.safe.walk is None for r in driven)
 
     walked = []
-    row = robot.run(robot.RobotConfig("walk", 0, oracle=True, seconds=5.0), watch=lambda record, body: walked.append(record))
+    row = robot.run(robot.RobotConfig("walk", 0, oracle=True, seconds=11.0), watch=lambda record, body: walked.append(record))
     assert {type(r) for r in driven + walked} == {pilot.Record}
     assert not row["faults"] and not row["fell"] and not row["touched"] and row["distance"] > 1.0
     assert all(r.safe.mode == Mode.ENGAGED and r.safe.walk is not None for r in walked)
@@ -71,7 +71,7 @@ def test_a_humanoid_without_eyes_stands_still():
 
     body = Humanoid(HumanoidConfig(seconds=3.0))
     config = pilot.PilotConfig(
-        stages=robot.STAGES, world=robot.world.Config(), planning=planning.Config(), control=robot.control.Config(),
+        stages=robot.STAGES, world=robot.world.Config(), planning=planning.Config(settles=0.0), control=robot.control.Config(),
         safety=robot.safety.Config(), rss=robot.keep_out.Config(),
     )  # fmt: skip
     records = list(pilot.Pilot(body, config, broken).drive())
