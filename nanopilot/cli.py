@@ -185,7 +185,7 @@ class Warnings:
 
 @dataclass(frozen=True)
 class RobotSuite:
-    """The pilot in the humanoid's body: many rooms. Rooms 0-99 are for tuning, 1000-1099 are held out."""
+    """The pilot in the humanoid's body: many rooms. Rooms 0-999 are for tuning, 1000-1099 are held out."""
 
     task: Literal["walk", "fetch", "explore", "follow"] = "walk"
     seeds: str = "0-9"
