@@ -34,10 +34,11 @@ TABLE: dict[str, dict[str, Any]] = {
     "without prediction": {"without": ("prediction",)},
 }
 IN_TOWNS_ALONE = ("true lights and signs", "without the narrow camera", "one camera only")  # MetaDrive's maps have no rules to read
-ROBOT: dict[str, dict[str, Any]] = {  # the humanoid, where each line but the first two makes it harder
+ROBOT: dict[str, dict[str, Any]] = {  # the humanoid, where each line but the first three makes it harder
     "as it is": {},
     "true classes": {"oracle": True},
     "ideal IMU": {"ideal_imu": True},
+    "legs alone": {"by_floor": False},
     "colours off by 20 %": {"jitter": 0.2},
     "pushes of 0.5 m/s": {"pushes": 0.5},
     "camera dead for 2 s": {"dead_camera": True},

@@ -52,7 +52,7 @@ MOVED = 0.3  # m from where it was: it was lifted
 MAPPED = 0.9  # share of the room's free floor that must be known
 WRONG = 0.05  # share of it that may be called occupied
 RATES = ("success", "fell", "touched")
-MEANS = ("seconds", "distance", "goal_error", "drift", "realtime_factor")
+MEANS = ("seconds", "distance", "goal_error", "drift", "drift_of_legs", "realtime_factor")
 Watch = Callable[[Record, Humanoid], None]
 
 
@@ -67,6 +67,7 @@ class RobotConfig:
     pushes: float = 0.0  # m/s, every 5 s
     dead_camera: bool = False  # black from 5 s to 7 s
     jitter: float = 0.0  # share by which the pictures' colours are off
+    by_floor: bool = True  # False: no picture corrects dead reckoning
     seconds: float | None = None
     box: str = ""  # colours of what is fetched; "": of the first box in the room, and the empty table's
     table: str = ""
@@ -101,7 +102,7 @@ def run(c: RobotConfig, log_path: Path | None = None, watch: Watch | None = None
     else:
         stages, plans = STAGES, planning.Config(task=c.task)
     config = PilotConfig(
-        stages=stages, plausible=plausible.Config(moving=MOVING), world=world.Config(), planning=plans,
+        stages=stages, plausible=plausible.Config(moving=MOVING), world=world.Config(by_floor=c.by_floor), planning=plans,
         control=control.Config(), safety=safety.Config(), rss=keep_out.Config(),
     )  # fmt: skip
     records: list[Record] = []
@@ -139,6 +140,7 @@ def judge(c: RobotConfig, records: list[Record], truths: list[RobotTruth], room:
     seen = [r.world.room for r in records if r.world is not None and r.world.room is not None]
     end = next((t for t in reversed(truths[:-1])), last)
     drift = float(np.hypot(end.x - seen[-1].x, end.y - seen[-1].y)) if seen else 0.0
+    felt = next((r.observation.walker for r in reversed(records) if r.observation.walker is not None), None)
     out: dict[str, Any] = {"goal_error": 0.0}
     stages = records[-1].seconds if records else ()
     if c.task == "walk":
@@ -165,6 +167,7 @@ def judge(c: RobotConfig, records: list[Record], truths: list[RobotTruth], room:
         "distance": float(np.hypot(*np.diff(xy, axis=0).T).sum()),
         **out,
         "drift": drift,
+        "drift_of_legs": float(np.hypot(end.x - felt.x, end.y - felt.y)) if felt is not None else 0.0,
         "faults": sorted({r.fault for r in records if r.fault}),
         "realtime_factor": last.t / wall if wall else 0.0,
         "stage_ms": {k: 1e3 * float(np.median([r.seconds[k] for r in records if k in r.seconds])) for k in stages},

@@ -1,9 +1,9 @@
 """A humanoid's world: the floor around it as an occupancy grid, people as tracks, boxes and tables as it last saw them well, and its place.
 
 In: Observations with a WalkerState, and the Percept of each picture. Out: a World with a Room. The grid is in the frame of the start;
-place and yaw are the body's dead reckoning as it comes (matching each picture's edges with the map was tried: standing still for 6 s,
-it moved 0.15 m). Occupancy is a log-odds grid (Moravec and Elfes 1985); people are kept out of it and followed in `world.people`, boxes
-and tables remembered in `world.things`. What moved away is forgotten when its floor is seen free again.
+place and yaw are the body's dead reckoning, corrected by the floor's pattern (`world.floor`). Occupancy is a log-odds grid (Moravec and
+Elfes 1985); people are kept out of it and followed in `world.people`, boxes and tables remembered in `world.things`. What moved away is
+forgotten when its floor is seen free again.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from jaxtyping import Float, Float32
 
 from nanopilot.geometry import child_from_parent, image_from_vehicle, parent_from_child, rotation_2d, wrap
 from nanopilot.messages import CameraModel, Kind, Observation, Percept, Room, RoomClass, Thing, Track, Turn, WalkerState, World
+from nanopilot.world import floor
 from nanopilot.world.people import Config as PeopleConfig
 from nanopilot.world.people import Person, follow, kept
 from nanopilot.world.things import Config as ThingsConfig
@@ -41,11 +42,14 @@ class Config:
     beyond: float = 0.4  # m of free floor behind somebody's place that say he is gone
     people: PeopleConfig = field(default_factory=PeopleConfig)
     things: ThingsConfig = field(default_factory=ThingsConfig)
+    floor: floor.Config = field(default_factory=floor.Config)
+    by_floor: bool = True  # False: dead reckoning as it comes
 
 
 @dataclass(frozen=True)
 class State:
     grid: Float32[Array, "h w"]
+    place: floor.State
     people: tuple[Person, ...] = ()
     next_id: int = 0
     goal: tuple[float, float] | None = None
@@ -55,7 +59,7 @@ class State:
 
 
 def initial(config: Config = Config()) -> State:
-    return State(np.zeros(config.size, np.float32))
+    return State(np.zeros(config.size, np.float32), floor.initial(config.floor))
 
 
 def expected(state: State, observation: Observation, config: Config) -> WalkerState:
@@ -73,8 +77,11 @@ def step(state: State, observation: Observation, percept: Percept | None, config
     if observation.route is not None:
         goal = observation.route.points[-1]
         state = replace(state, goal=(float(goal[0]), float(goal[1])), speed_limit=observation.route.speed_limit)
-    pose = (walker.x, walker.y, wrap(walker.yaw))
-    if percept is not None and percept.valid and percept.t > state.percept_t:
+    fresh = percept is not None and percept.valid and percept.t > state.percept_t
+    image = observation.frames[0].image if fresh and observation.frames and config.by_floor else None
+    place = floor.step(state.place, walker, image, percept.scene == RoomClass.FLOOR if fresh else None, config.floor)
+    state, pose = replace(state, place=place), place.pose
+    if fresh:
         start, edges, ends = _rays(percept, walker.camera, config)
         standing = ends & ~_persons_bearings(percept, walker.camera, config)
         grid = _drawn(state.grid, pose, start, edges, standing, ends, percept, walker.camera, config)
