@@ -43,7 +43,7 @@ class Config:
     stuck: float = 1.0  # m from there within which it is enough, too, where no arc is better than standing
     aligned: float = 0.75  # m to it at which it is turned to and stepped aside
     looking: float = 0.15  # m before it stands there that it looks where the box is
-    arm: float = 0.43  # m to it, and to where it is put, at which it stops: as far as arms reach, so that it is held in its middle
+    arm: float = 0.40  # m to it, and to where it is put, at which it stops: within reach, so that it is held in its middle and does not tip
     half_depth: float = 0.10  # m of a box: parcels of 17 to 23 cm
     half_width: float = 0.125  # m across: of 22 to 28 cm
     other_side: float = 0.8  # rad between where the box's seen side looks and the table's front from which it is not the box's front
