@@ -2,7 +2,8 @@
 
 In: a RobotConfig. Out: a row; on the way an MCAP log and a film. The loop is `pilot.Pilot`, the same that drives the car: here are
 only the humanoid's stages. The judge's numbers come from RobotTruth alone. Rooms 0-999 are for tuning, 1000-1099 are held out, training
-uses rooms from 100 000 on. `oracle` gives the true classes of each pixel in place of the network's, `ideal_imu` an IMU without error.
+uses rooms from 100 000 on. `oracle` gives the true classes of each pixel in place of the network's, `ideal_imu` an IMU without error;
+without `by_floor` no picture corrects where it thinks it is.
 """
 
 from __future__ import annotations
