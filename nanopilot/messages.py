@@ -445,6 +445,8 @@ class World(Message):
     speed_limit: float
     localisation_std: float
     blind: float  # s since the last valid percept
+    camera_yaw: float = 0.0  # rad to the left by which the front camera was found to look past where calibration says
+    concern: str = ""  # why the driver should take over, as far as eyes and world can tell
     signals: tuple[RoadSignal, ...] = ()
     room: Room | None = None  # of a body with legs
     things: tuple[Thing, ...] = ()  # indoors

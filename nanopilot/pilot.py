@@ -12,7 +12,7 @@ humanoid's are.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -84,12 +84,12 @@ class Pilot:
 
     def drive(self) -> Iterator[Record]:
         """Yield a record per observation until the body stops; `self.stopped` then says why."""
-        c, s, vehicle, camera = self.config, self.config.stages, self.body.vehicle, self.body.cameras[0]
+        c, s, vehicle, mounted = self.config, self.config.stages, self.body.vehicle, self.body.cameras[0]
         world_state, plan_state = s.world.initial(c.world), s.planning.initial(c.planning)
         control_state, safety_state = s.control.initial(c.control), s.safety.initial(c.safety, engaged=c.engaged)
         assist_state, guard_state = s.assist.initial(), s.guardian.initial()
         plausible_state, rss_state = plausible.State(), s.second_opinion.initial(c.rss)
-        route_line = None
+        route_line, camera = None, mounted
         while True:
             try:
                 observation = self.body.observe()
@@ -115,6 +115,7 @@ class Pilot:
             try:
                 world_state, seen = s.world.step(world_state, observation, percept, c.world)
                 route_line = seen.route_line if len(seen.route_line) else None
+                camera = replace(mounted, yaw=mounted.yaw + seen.camera_yaw) if seen.camera_yaw else mounted
                 clock.lap("world")
                 assist_state, warnings = s.assist.step(assist_state, seen, percept, observation.car, camera, vehicle, c.assist)
                 guard_state, guard = s.guardian.step(guard_state, assist_state, seen, percept, observation.car, vehicle, c.guardian)
@@ -126,7 +127,7 @@ class Pilot:
                 rss_state, verdict = s.second_opinion.step(rss_state, seen, vehicle, c.rss)
             except Exception as error:  # whatever a stage did wrong, the answer is the same: no command, safe stop
                 fault = f"{type(error).__name__}: {error}"
-            concern = fault or ("blind" if seen is not None and seen.blind > 0 else "")
+            concern = fault or (seen.concern if seen is not None else "")
             car, t = observation.car, observation.t
             safety_state, safe = s.safety.step(safety_state, command, car, t, c.safety, False, concern, verdict, guard)
             clock.lap("safety")

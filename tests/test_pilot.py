@@ -1,11 +1,13 @@
 """The wiring with a body made by hand: what each failing stage does to the command."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from nanopilot import planning
 from nanopilot.evaluate.drive import write_body, write_record
-from nanopilot.geometry import model_camera
+from nanopilot.geometry import model_camera, rotation_2d
 from nanopilot.log import Log
 from nanopilot.messages import (
     Alert,
@@ -14,6 +16,7 @@ from nanopilot.messages import (
     Detection,
     Frame,
     Kind,
+    LaneLine,
     Mode,
     Observation,
     Percept,
@@ -120,3 +123,23 @@ def test_what_is_warned_of_is_in_the_record_the_log_and_the_list_of_events(tmp_p
         pass
     said = [e.text for e in index.events.all if e.source == "warning"]
     assert len(said) == 3 and said[0] == f"forward collision: {begun[0].reason}"
+
+
+def test_a_camera_that_looks_aside_is_turned_back_and_the_driver_is_asked():
+    off, given = np.deg2rad(4.0), []
+
+    def looks_aside(frame, camera, *_):
+        """Two straight lines, as lifted by a camera whose yaw is taken for what it is plus `off`."""
+        given.append(camera.yaw)
+        x = np.arange(4.0, 31.0, 1.5)
+        lines = []
+        for side in (-1, 1):
+            points = np.stack([x, np.full_like(x, -1.75 * side)], -1) @ rotation_2d(off + camera.yaw).T
+            lines.append(LaneLine(side, 0.95, np.zeros_like(points), points.astype(np.float32), np.full(len(x), 0.1, np.float32)))
+        return replace(percept(frame, camera, None, None), lanes=tuple(lines))
+
+    records = ride(looks_aside)
+    found = next(k for k, r in enumerate(records) if r.world.camera_yaw)
+    assert found <= 20 and given[found] == 0.0 and given[found + 1] == pytest.approx(-off, abs=np.deg2rad(0.2))
+    asked = next(k for k, r in enumerate(records) if r.safe.alert != Alert.NONE)
+    assert found < asked <= found + 6 and "camera: turned by 4 degrees" in records[-1].safe.reasons

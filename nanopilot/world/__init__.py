@@ -3,7 +3,8 @@
 In: an Observation (wheel speed, yaw rate, GPS, route) and its frame's Percept, or None. Out: a World in the vehicle
 frame now. Filters: lanes (lanes.py), road users (tracks.py), pose on the route (localise.py). After a gap or a jump
 back in time lanes and tracks begin anew; `State.reset` says why. A percept that is older than the last one used, or not
-of this observation, counts as none. It holds no clock and raises nothing on bad percepts.
+of this observation, counts as none. A camera found to look aside (aim.py) is told: whoever looks through it next turns it back. It holds
+no clock and raises nothing on bad percepts.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import numpy as np
 from jaxtyping import Float
 
 from nanopilot.messages import CarState, Curve, Observation, Percept, World
-from nanopilot.world import lanes, localise, signals, tracks
+from nanopilot.world import aim, lanes, localise, signals, tracks
+from nanopilot.world.aim import AimConfig, AimState
 from nanopilot.world.curves import RoadCurve, moved
 from nanopilot.world.lanes import LaneConfig, LaneState
 from nanopilot.world.localise import LocaliseConfig, LocaliseState
@@ -31,6 +33,7 @@ class Config:
     tracks: TrackConfig = field(default_factory=TrackConfig)
     localise: LocaliseConfig = field(default_factory=LocaliseConfig)
     signals: SignalConfig = field(default_factory=SignalConfig)
+    aim: AimConfig = field(default_factory=AimConfig)
     rules_of_the_road: bool = False  # signs and lights count: off in MetaDrive's maps, whose signs stand anywhere
     max_gap: float = 0.5  # s between observations that dead reckoning bridges; guess: 5 m of unseen road at 10 m/s
     max_lag: float = 0.1  # s a percept's frame may differ from its observation
@@ -46,6 +49,7 @@ class State:
     percept_t: float = float("-inf")  # of the last percept used
     blind: float = 0.0
     signals: SignalState = field(default_factory=SignalState)
+    aim: AimState = field(default_factory=AimState)
     reset: str = ""  # why lanes and tracks last began anew
 
 
@@ -85,6 +89,7 @@ def step(state: State, observation: Observation, percept: Percept | None, config
     else:
         lane = lanes.fade(lane, dt, config.lanes)
         state = replace(state, blind=state.blind + dt)
+    state = replace(state, aim=aim.step(state.aim, motion, percept.lanes if usable else (), config.aim))
     others = tracks.forget(others, config.tracks)
     seen_path = lane.path if usable else None
     pose = localise.update(pose, car, observation.gps, observation.route, seen_path, observation.t, dt, config.localise)
@@ -100,7 +105,8 @@ def _begun_anew(state: State, reason: str, dt: float, config: Config) -> State:
     fresh = initial(config)
     pose = state.localise if dt > 0 else replace(state.localise, gps_t=fresh.localise.gps_t)
     return replace(fresh, tracks=replace(fresh.tracks, next_id=state.tracks.next_id), localise=pose, car=state.car, t=state.t,
-                   percept_t=state.percept_t if dt > 0 else fresh.percept_t, blind=state.blind, reset=reason)  # fmt: skip
+                   percept_t=state.percept_t if dt > 0 else fresh.percept_t, blind=state.blind, aim=AimState(yaw=state.aim.yaw),
+                   reset=reason)  # fmt: skip
 
 
 def _curve(curve: RoadCurve | None, config: LaneConfig) -> Curve | None:
@@ -131,5 +137,7 @@ def _told(state: State, config: Config) -> World:
         speed_limit=ahead.speed_limit,
         localisation_std=ahead.localisation_std,
         blind=state.blind,
+        camera_yaw=state.aim.yaw,
+        concern="blind" if state.blind > 0 else aim.concern(state.aim, config.aim),
         signals=signals.told(state.signals, ahead, config.signals) if config.rules_of_the_road else (),
     )

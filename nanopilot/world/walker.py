@@ -189,12 +189,13 @@ def _told(state: State, pose: tuple[float, float, float], observation: Observati
         goal = child_from_parent(np.array(state.goal), *pose)
         line, distance = np.array([[0.0, 0.0], goal]), float(np.hypot(*goal))
     age = t - state.percept_t
+    blind = 0.0 if age <= config.seen_for else min(age, t + 1.0)
     percent = np.round(100 / (1 + np.exp(-state.grid))).astype(np.uint8)
     percent[state.grid == 0] = Room.UNKNOWN
     return World(
         t=t, speed=walker.vx, yaw_rate=walker.yaw_rate, acceleration=0.0, path=None, left=None, right=None, lane_width=0.0, lane_left=0.0,
         lane_right=0.0, tracks=tuple(tracks), route_line=line, route_std=0.1, next_turn=Turn.ARRIVE, next_turn_distance=distance,
         goal_distance=distance, speed_limit=state.speed_limit, localisation_std=0.1,
-        blind=0.0 if age <= config.seen_for else min(age, t + 1.0), room=Room(*pose, np.array(config.origin), config.cell, percent),
+        blind=blind, concern="blind" if blind > 0 else "", room=Room(*pose, np.array(config.origin), config.cell, percent),
         things=tuple(told), reach=walker.reach,
     )  # fmt: skip
