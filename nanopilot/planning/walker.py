@@ -57,7 +57,7 @@ class Config:
     wary: float = 1.5  # m from which they cost
     restless: float = 0.05  # m for a rad/s of change to the last turn
     arrived: float = 0.3  # m
-    as_near: float = 0.42  # m that is near enough where a thing stands too near to the goal, or no step brings it nearer
+    as_near: float = 0.38  # m that is near enough where a thing stands too near to the goal, or no step brings it nearer
     stuck: float = 5.0  # s without a step after which that is so
     replan: float = 0.4  # s between potentials
     distance: float = 1.6  # m that follow stays behind
@@ -74,6 +74,8 @@ class Config:
     settles: float = 6.0  # s that a walk begins with standing, in which the body learns its gyro's bias
     squeezes: float = 4.0  # s that it passes where it is tight, when it has been stuck with nobody near
     slim: float = 0.34  # m from the middle that things may come then
+    afresh: float = 5.0  # s that it then walks elsewhere, if that didn't help: from there things may look otherwise
+    elsewhere: tuple[float, float] = (1.0, 2.0)  # m away
     coast: float = 0.37  # s of the speed lost that it goes on: 0.22 m from 0.6 m/s to standing
     lean: float = 0.01  # m/s to where there is more room: a gait that starts sways aside by 0.15 m, and this says to which
     steep: float = 0.3  # rad off the way from which it turns to it where it would else stand
@@ -95,6 +97,7 @@ class State:
     goes: float = -1.0  # s, until when it doesn't wait for people
     retreats: float = -1.0  # s, until when it goes where nobody is
     squeezes: float = -1.0  # s, until when it passes where it is tight
+    afresh: float = -1.0  # s, until when it walks elsewhere
     arrived: bool = False
     t: float = 0.0  # s
     looked: Float32[Array, "h w"] | None = None  # s that each cell was near, of `explore`
@@ -117,9 +120,14 @@ def step(state: State, world: World, vehicle: VehicleModel, config: Config) -> t
     alone = nearest(world) > config.wary
     if alone and state.stood > config.stuck:
         state = replace(state, squeezes=world.t + config.squeezes)
+    if alone and state.stood > config.stuck + config.squeezes:
+        state = replace(state, afresh=world.t + config.afresh, squeezes=world.t, stood=0.0)
     if world.t < state.squeezes:
         config = replace(config, body=config.slim, touching=config.slim - 0.04)
     state, goals, reason, still = _task(state, world, room, clearance, config)
+    elsewhere = _elsewhere(room, clearance, config) if world.t < state.afresh and not still else np.zeros((0, 2), int)
+    if len(elsewhere):
+        goals, reason = elsewhere, "looks from elsewhere"
     if state.potential is None or world.t - state.planned >= config.replan:
         cost = _cost(room, clearance, world.tracks, config)
         state = replace(state, potential=spread(cost, goals, room.cell), planned=world.t)
@@ -180,6 +188,14 @@ def _lonely(world: World, room: Room, clearance: Array, config: Config) -> Array
     """Known free cells (n, 2) that are `lonely` m from everybody, as row and column."""
     free = (clearance >= config.body) & (room.occupancy < WEAKLY)
     return np.argwhere(np.logical_and.reduce([free, *(_away(track, room) > config.lonely for track in world.tracks)]))
+
+
+def _elsewhere(room: Room, clearance: Array, config: Config) -> Array:
+    """Known free cells (n, 2) not far from here, as row and column."""
+    row, column = cells(np.array([[room.x, room.y]]), room)[0]
+    v, u = np.ogrid[: clearance.shape[0], : clearance.shape[1]]
+    away, (near, far) = np.hypot(v - row, u - column) * room.cell, config.elsewhere
+    return np.argwhere((clearance >= config.body) & (room.occupancy < WEAKLY) & (away > near) & (away < far))
 
 
 def _away(track: Track, room: Room) -> Float[Array, "h w"]:

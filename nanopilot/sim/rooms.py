@@ -43,6 +43,7 @@ class RoomConfig:
     clear: float = 1.2  # around start and goal
     named: bool = False  # tables and boxes look as `parcels` has them; else they are blocks of any look
     alike: float = 0.0  # share of things, but for named ones, that have nearly a colour of the floor: hard to tell from it
+    rugs: tuple[int, int] = (0, 4)  # fewest and most of them
     fetch: bool = False  # three tables, two parcels, and `things` others; the goal is unused
 
 
@@ -154,7 +155,7 @@ class Room:
     def _rugs_and_posters(self, world: Any, rng: Any, paint: Painter, height: float) -> None:
         """What must not be taken for a thing: flat patches on the floor (class floor), pictures on walls (class wall)."""
         (x0, x1), (y0, y1) = self.config.length, self.config.width
-        for k in range(rng.integers(0, 5)):
+        for k in range(rng.integers(self.config.rugs[0], self.config.rugs[1] + 1)):
             x, y, (w, d) = rng.uniform(x0, x1), rng.uniform(y0, y1), rng.uniform(0.15, 0.9, 2)
             self._flat(world, f"floor_rug{k}", x, y, 0.0006 * (k + 1), (w, d, 0.0005), rng.uniform(0, 3.1), paint.material())
         for k in range(rng.integers(0, 6)):

@@ -9,7 +9,7 @@ camera's geometry, not from the network. A stopped run goes on from its last che
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import cos, pi
 from pathlib import Path
 from time import perf_counter
@@ -39,6 +39,7 @@ WHOLE = 0.5  # of the batches are whole pictures: pieces don't show what a surfa
 RARE = (RoomClass.BOX, RoomClass.TABLE, RoomClass.PERSON)
 FETCHED, NAMED = 0.35, 0.15  # shares of rooms with tables to fetch from, and of others with such tables and parcels; the rest are walked
 ALIKE = 0.3  # of the things have nearly a colour of the floor: a box on tiles was taken for floor
+RUGS = (3, 9)  # in a rugged room
 POSES = 6  # of the arms in a room
 CLOSE = 0.4  # of the places are within a metre of a thing, which then fills much of the picture
 WEIGHTS = np.array([0.5, 1.0, 1.0, 1.3, 1.3, 1.2, 1.0], np.float32)  # of the classes in the loss, guess: rare ones more
@@ -49,6 +50,7 @@ class TrainConfig:
     out: Path = Path("~/.cache/nanopilot/rooms").expanduser()
     first: int = TRAIN_SEEDS  # seed of the first room
     rooms: int = 150
+    rugged: int = 0  # as many more, with rugs all over: a rug was taken for a block
     test_rooms: int = 15
     views: int = 24
     steps: int = 3000
@@ -64,7 +66,7 @@ class TrainConfig:
 # --------------------------------------------------------------------------- frames
 
 
-def draw(seed: int, views: int) -> tuple[UInt8[Array, "n h w 3"], UInt8[Array, "n h2 w2"]]:
+def draw(seed: int, views: int, rugged: bool = False) -> tuple[UInt8[Array, "n h w 3"], UInt8[Array, "n h2 w2"]]:
     """Pictures and labels of one random room: robot, joints, head, palms, a parcel in them, and people anywhere."""
     mujoco = humanoid.require()
     rng = np.random.default_rng([seed, 2])
@@ -74,11 +76,12 @@ def draw(seed: int, views: int) -> tuple[UInt8[Array, "n h w 3"], UInt8[Array, "
     else:  # fuller and of more sizes than the rooms that are walked
         named, full = kind < FETCHED + NAMED, int(rng.integers(2, 10))
         config = rooms.RoomConfig(seed, (-2.0, long - 2.0), (-wide, wide), full, 0, gap=1.1, clear=0.0, named=named, alike=ALIKE)
+    config = replace(config, rugs=RUGS) if rugged else config
     hands = config.fetch or config.named
     try:
         room = rooms.room(config)
     except ValueError:
-        return draw(seed + 50_000, views)
+        return draw(seed + 50_000, views, rugged)
     room.walkers = [rooms.Walker((0, 0), (1, 1), 0.0)] * int(rng.integers(0, 3) if hands else rng.integers(1, 5))
     gait = humanoid.Gait()
     built = humanoid.build(room.furnish, gait, humanoid.CAMERA_PITCH + rng.uniform(-0.1, 0.1), hands)
@@ -143,14 +146,14 @@ def _reach(arms: Arms, rng: np.random.Generator) -> tuple[Float[Array, "3"], flo
     return middle, gap, arms.solve(humanoid.STAND.copy(), np.stack([middle + side, middle - side]), np.eye(3), 25).copy()
 
 
-def load(first: int, count: int, config: TrainConfig) -> tuple[Array, Array]:
+def load(first: int, count: int, config: TrainConfig, rugged: bool = False) -> tuple[Array, Array]:
     """All frames of `count` rooms, from the cache or drawn now."""
     config.out.mkdir(parents=True, exist_ok=True)
     parts = []
     for seed in range(first, first + count):
-        path = config.out / f"{seed}-{config.views}-{LOOK}.npz"
+        path = config.out / f"{seed}-{config.views}-{LOOK}{'-rugs' if rugged else ''}.npz"
         if not path.exists():
-            images, labels = draw(seed, config.views)
+            images, labels = draw(seed, config.views, rugged)
             part = path.with_suffix(".part.npz")
             np.savez(part, images=images, labels=labels)
             part.replace(path)
@@ -218,7 +221,10 @@ def begin_from(path: Path, network: RoomNetwork, pictures: UInt8[Array, "n h w 3
 
 
 def train(config: TrainConfig) -> None:
-    images, labels = load(config.first, config.rooms, config)
+    parts = [load(config.first, config.rooms, config)]
+    if config.rugged:
+        parts.append(load(config.first + config.rooms, config.rugged, config, rugged=True))
+    images, labels = (np.concatenate(part) for part in zip(*parts, strict=True))
     test = load(TEST_SEEDS, config.test_rooms, config)
     if config.draw_only:
         return
@@ -226,7 +232,7 @@ def train(config: TrainConfig) -> None:
     torch.set_num_threads(1)
     network = RoomNetwork().to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(network.parameters(), config.rate, weight_decay=1e-3)
-    parts = ((network, "network"), (optimiser, "optimiser"))
+    kept_parts = ((network, "network"), (optimiser, "optimiser"))
     kept, done, start = config.out / f"checkpoint-{LOOK}.pt", 0, perf_counter()
     if config.begin is not None and not kept.exists():
         if config.begin.suffix == ".onnx":
@@ -235,7 +241,7 @@ def train(config: TrainConfig) -> None:
             network.load_state_dict(torch.load(config.begin, weights_only=True)["network"])
     if kept.exists():
         state = torch.load(kept, weights_only=True)
-        for part, name in parts:
+        for part, name in kept_parts:
             part.load_state_dict(state[name])
         done = state["done"]
     weights = torch.from_numpy(WEIGHTS)
@@ -252,7 +258,7 @@ def train(config: TrainConfig) -> None:
         loss.backward()
         optimiser.step()
         if (step + 1) % config.every == 0 or step + 1 == config.steps:
-            state = {name: part.state_dict() for part, name in parts} | {"done": step + 1}
+            state = {name: part.state_dict() for part, name in kept_parts} | {"done": step + 1}
             torch.save(state, kept.with_suffix(".part"))
             kept.with_suffix(".part").replace(kept)
             figures = measure(network, *test)

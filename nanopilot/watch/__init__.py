@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from math import inf
 from pathlib import Path
 from time import perf_counter
 
@@ -39,6 +40,7 @@ from nanopilot.perception.runtime import canonical
 from nanopilot.perception.view import in_picture, scaled
 from nanopilot.watch.blur import hidden
 from nanopilot.world import mounting, odometry
+from nanopilot.world.aim import AimConfig
 
 Array = np.ndarray
 
@@ -50,7 +52,7 @@ class WatchConfig:
     reach: float = 62.0  # m in the model camera: the network's distances were learnt to 60 m, farther ones come out as 60 to 80
     width: int = 960  # px, of the pictures that are kept; the network sees the full ones
     blur: bool = False  # hide faces and number plates in the pictures that are kept
-    world: world.Config = field(default_factory=world.Config)
+    world: world.Config = field(default_factory=lambda: world.Config(aim=AimConfig(off=inf)))  # `mounting` finds where the camera looks
     odometry: odometry.OdometryConfig = field(default_factory=odometry.OdometryConfig)
     mounting: mounting.MountingConfig = field(default_factory=mounting.MountingConfig)
     assist: assist.Config = field(default_factory=assist.Config)

@@ -34,6 +34,8 @@ class Config:
     far: float = 4.999  # m: free that far, nothing was met
     free: float = -0.35  # log-odds of a cell that a ray passes, guess
     hit: float = 0.9  # of one where it ends, guess
+    doubted: float = 0.3  # of one where it ends, but floor is seen again not far beyond: a rug, or something low
+    beyond_it: tuple[float, ...] = (0.1, 0.2, 0.4, 0.6, 0.8)  # m
     trusted: float = 2.5  # m up to which it counts in full; further it counts less by the square
     limit: float = 4.0  # log-odds
     thickness: float = 0.1  # m of a thing that an edge stands for
@@ -142,20 +144,27 @@ def _drawn(
     change[rows[inside][order], columns[inside][order]] = config.free * weight.ravel()[inside][order]
     if standing.any():
         out = (edges[standing] - here) / reach[standing, None]
+        again = [_shown(edges[standing] + d * out, percept.scene, camera) == RoomClass.FLOOR for d in config.beyond_it]
+        hit = np.where(np.any(again, axis=0), config.doubted, config.hit)
         for depth in (0.0, config.thickness):
             rows, columns, inside = _cells(edges[standing] + depth * out, pose, config)
             sure = np.minimum(1.0, (config.trusted / reach[standing]) ** 2)
-            change[rows[inside], columns[inside]] = config.hit * sure[inside]
+            change[rows[inside], columns[inside]] = (hit * sure)[inside]
     return np.clip(grid + change, -config.limit, config.limit)
 
 
 def _behind_ourselves(points: Float[Array, "n 2"], scene: Array, camera: CameraModel) -> Array:
     """Which points of the floor are hidden by our arms or by what they hold."""
+    return _shown(points, scene, camera) == RoomClass.ROBOT
+
+
+def _shown(points: Float[Array, "n 2"], scene: Array, camera: CameraModel) -> Array:
+    """The class that is seen where each point of the floor is; -1 where the picture doesn't show it."""
     pixels, depth = image_from_vehicle(camera, np.concatenate([points, np.zeros((len(points), 1))], 1))
     at = np.round((pixels + 0.5) * (scene.shape[1] / camera.width) - 0.5).astype(int)
     shown = (depth > 0.05) & (at >= 0).all(1) & (at[:, 0] < scene.shape[1]) & (at[:, 1] < scene.shape[0])
     at = np.where(shown[:, None], at, 0)
-    return shown & (scene[at[:, 1], at[:, 0]] == RoomClass.ROBOT)
+    return np.where(shown, scene[at[:, 1], at[:, 0]].astype(int), -1)
 
 
 def _cells(points: Float[Array, "n 2"], pose: tuple[float, float, float], config: Config) -> tuple[Array, Array, Array]:

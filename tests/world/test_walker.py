@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nanopilot.messages import CameraModel, CarState, Detection, Kind, Observation, Percept, Reach, Thing, WalkerState
+from nanopilot.messages import CameraModel, CarState, Detection, Kind, Observation, Percept, Reach, RoomClass, Thing, WalkerState
 from nanopilot.world import things, walker
 from nanopilot.world.things import remembered
 
@@ -144,3 +144,19 @@ def test_a_longer_side_seen_from_beside_is_not_the_front():
 def test_who_stands_near_is_taken_to_wait_until_we_have_gone():
     near, far = ([(0.2 * k, [person(x, -0.7)], []) for k in range(5)] for x in (0.5, 2.5))
     assert told(near, until=20.0).tracks and not told(far, until=20.0).tracks
+
+
+def test_a_floor_that_may_be_none_stands_in_the_way_less_than_what_is_likelier_a_thing():
+    def edge(seen_as):
+        """Percent of the cell straight ahead where the floor ended after one look."""
+        body = WalkerState(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.78, 0.0, 0.0, 0.0, CAMERA, np.zeros(29), None)
+        distance = np.full(len(CONFIG.bearings), 2.0, np.float32)
+        seen = Percept(0.0, "head", (), None, (), np.full((36, 48), seen_as, np.uint8), distance, 1.0, True)
+        out = walker.step(walker.initial(CONFIG), Observation(0.0, (), CarState(0.0, 0.0, 0.0, 0.0, 0.0), None, None, body), seen, CONFIG)[
+            1
+        ]
+        row, column = ((np.array([0.0, CAMERA.x + 2.0]) - out.room.origin[::-1]) / out.room.cell).astype(int)
+        return out.room.occupancy[row, column]
+
+    thing, doubtful = edge(RoomClass.OBSTACLE), edge(RoomClass.FLOOR)
+    assert thing == round(100 / (1 + np.exp(-CONFIG.hit))) and doubtful == round(100 / (1 + np.exp(-CONFIG.doubted))) < thing
