@@ -67,7 +67,7 @@ def require() -> Any:
     """MuJoCo, drawing without a screen. Raises ValueError with what to install."""
     if not available():
         raise ValueError(INSTALL)
-    environ.setdefault("MUJOCO_GL", "egl")
+    environ["MUJOCO_GL"] = environ.get("MUJOCO_GL") or "egl"
     import mujoco
 
     return mujoco
