@@ -9,6 +9,7 @@ from nanopilot import pilot
 from nanopilot.geometry import model_camera
 from nanopilot.messages import BodyStopped, CarState, Frame, Mode, Observation, Percept, VehicleModel
 from nanopilot.sim import humanoid
+from nanopilot.viewer.index import Index
 
 
 class Car:
@@ -45,7 +46,7 @@ def test_the_loop_names_no_body():
 
 @pytest.mark.drive
 @pytest.mark.skipif(not humanoid.available(), reason=humanoid.INSTALL)
-def test_both_bodies_go_through_the_same_loop():
+def test_both_bodies_go_through_the_same_loop(tmp_path):
     from nanopilot.evaluate import robot
 
     car = Car()
@@ -53,7 +54,16 @@ def test_both_bodies_go_through_the_same_loop():
     assert len(car.done) == 21 and all(r.safe.mode == Mode.ENGAGED and r.safe.walk is None for r in driven)
 
     walked = []
-    row = robot.run(robot.RobotConfig("walk", 0, oracle=True, seconds=11.0), watch=lambda record, body: walked.append(record))
+
+    def watch(record, body):
+        walked.append(record)
+        return np.zeros((8, 8, 3), np.uint8) if record.observation.frames else None
+
+    row = robot.run(robot.RobotConfig("walk", 0, oracle=True, seconds=11.0), tmp_path / "robot.mcap", watch)
+    index = Index(tmp_path / "robot.mcap")
+    while index.grow():
+        pass
+    assert index.cameras == ["/camera/head", "/outside"] and index.picture(5.0, "/outside")
     assert {type(r) for r in driven + walked} == {pilot.Record}
     assert not row["faults"] and not row["fell"] and not row["touched"] and row["distance"] > 1.0
     assert all(r.safe.mode == Mode.ENGAGED and r.safe.walk is not None for r in walked)

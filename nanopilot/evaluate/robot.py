@@ -54,7 +54,7 @@ MAPPED = 0.9  # share of the room's free floor that must be known
 WRONG = 0.05  # share of it that may be called occupied
 RATES = ("success", "fell", "touched")
 MEANS = ("seconds", "distance", "goal_error", "drift", "drift_of_legs", "realtime_factor")
-Watch = Callable[[Record, Humanoid], None]
+Watch = Callable[[Record, Humanoid], np.ndarray | None]  # a picture is kept in the log, as /outside
 
 
 @dataclass(frozen=True)
@@ -122,8 +122,9 @@ def run(c: RobotConfig, log_path: Path | None = None, watch: Watch | None = None
                 write_record(log, record, truth)
             truths.append(truth)
             records.append(record)
-            if watch is not None:
-                watch(record, body)
+            picture = None if watch is None else watch(record, body)
+            if log is not None and picture is not None:
+                log.write("/outside", Frame(record.observation.t, "outside", picture))
             arrived = arrived + 1 if record.plan is not None and record.plan.behaviour == Behaviour.ARRIVED else 0
             if arrived >= 10:  # a second of standing
                 pilot.stopped = "arrived"

@@ -1,7 +1,8 @@
 """A humanoid's task as a film and a log, and on the terminal: outside view, head view with what the network saw, the map.
 
 In: a RobotConfig and a folder. Out: robot.mcap and robot.mp4 in it. The outside view is the simulator's; nothing of it goes to the pilot.
-The film is drawn while the robot walks, since the log keeps no outside view; time for it is not in the real-time factor of suites.
+It is drawn while the robot walks; the film's picture goes into the log too, as /outside: the page's second camera. Time for it is not in
+the real-time factor of suites.
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ class Filmer:
         self.film, self.renderer = film, None
         self.path: list[tuple[float, float]] = []
 
-    def __call__(self, record: Record, body: Humanoid) -> None:
+    def __call__(self, record: Record, body: Humanoid) -> UInt8[Array, "h w 3"] | None:
         if not record.observation.frames:
-            return
+            return None
         mujoco = humanoid.require()
         if self.renderer is None:
             self.renderer = mujoco.Renderer(body.built.model, TALL, SIDE)
@@ -48,7 +49,9 @@ class Filmer:
         camera.distance, camera.azimuth, camera.elevation = 4.6, 25.0, -42.0
         outside = humanoid.render(self.renderer, body.data, camera)
         head = over(record.observation.frames[0].image, record.percept)
-        self.film.add(record.observation.t, self._page(outside, head, record))
+        page = self._page(outside, head, record)
+        self.film.add(record.observation.t, page)
+        return page
 
     def _page(self, outside: Array, head: Array, record: Record) -> UInt8[Array, "h w 3"]:
         half = cv2.resize(head, (SIDE // 2 + 80, TALL - 120))
