@@ -221,10 +221,10 @@ def begin_from(path: Path, network: RoomNetwork, pictures: UInt8[Array, "n h w 3
 
 
 def train(config: TrainConfig) -> None:
-    parts = [load(config.first, config.rooms, config)]
+    drawn = [load(config.first, config.rooms, config)]
     if config.rugged:
-        parts.append(load(config.first + config.rooms, config.rugged, config, rugged=True))
-    images, labels = (np.concatenate(part) for part in zip(*parts, strict=True))
+        drawn.append(load(config.first + config.rooms, config.rugged, config, rugged=True))
+    images, labels = (np.concatenate(part) for part in zip(*drawn, strict=True))
     test = load(TEST_SEEDS, config.test_rooms, config)
     if config.draw_only:
         return
@@ -232,7 +232,7 @@ def train(config: TrainConfig) -> None:
     torch.set_num_threads(1)
     network = RoomNetwork().to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(network.parameters(), config.rate, weight_decay=1e-3)
-    kept_parts = ((network, "network"), (optimiser, "optimiser"))
+    parts = ((network, "network"), (optimiser, "optimiser"))
     kept, done, start = config.out / f"checkpoint-{LOOK}.pt", 0, perf_counter()
     if config.begin is not None and not kept.exists():
         if config.begin.suffix == ".onnx":
@@ -241,7 +241,7 @@ def train(config: TrainConfig) -> None:
             network.load_state_dict(torch.load(config.begin, weights_only=True)["network"])
     if kept.exists():
         state = torch.load(kept, weights_only=True)
-        for part, name in kept_parts:
+        for part, name in parts:
             part.load_state_dict(state[name])
         done = state["done"]
     weights = torch.from_numpy(WEIGHTS)
@@ -258,7 +258,7 @@ def train(config: TrainConfig) -> None:
         loss.backward()
         optimiser.step()
         if (step + 1) % config.every == 0 or step + 1 == config.steps:
-            state = {name: part.state_dict() for part, name in kept_parts} | {"done": step + 1}
+            state = {name: part.state_dict() for part, name in parts} | {"done": step + 1}
             torch.save(state, kept.with_suffix(".part"))
             kept.with_suffix(".part").replace(kept)
             figures = measure(network, *test)

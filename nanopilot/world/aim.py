@@ -2,9 +2,9 @@
 
 In: own motion and each frame's own lane lines. Out: the yaw that the camera seems to be off by, once that is beyond doubt. A camera turned
 by an angle sees every line come towards us or go away by that angle's tangent per metre driven, whatever the shape of the road and however
-we stand in our lane. Two looks that aren't parallel are of different lines, or from before and
-after the camera was turned: they tell nothing, and all begins anew. Small errors are left alone: who steers by what he sees is then out
-of his lane's middle by a quarter of a metre per degree (docs/safety.md). Pitch, roll and height are not found; without lines nothing is.
+we stand in our lane. Two looks that aren't parallel are of different lines, or from before and after the camera was turned: they tell
+nothing, and all begins anew. Small errors are left alone: who steers by what he sees is then out of his lane's middle by a quarter of a
+metre per degree (docs/safety.md). Pitch, roll and height are not found; without lines nothing is.
 """
 
 from __future__ import annotations
