@@ -359,6 +359,7 @@ class Percept(Message):
     lights: tuple[TrafficLight, ...] = ()
     things: tuple[Thing, ...] = ()  # indoors
     sides: tuple[SideView, ...] = ()  # of the same moment, where a body has cameras that look aside and used them
+    doubtful: tuple[Detection, ...] = ()  # people scored too low to be told, though enough to go on with whom one knows
 
 
 # --------------------------------------------------------------------------- world

@@ -48,7 +48,7 @@ class Config:
     path_std: float = 0.15  # m of our own path, here, and
     path_angle: float = 0.01  # rad of its direction
     sure: float = 2.0  # standard deviations by which the closing rate must be above zero
-    least_age: float = 0.4  # s of a track
+    least_age: tuple[float, float, float] = (0.4, 0.2, 0.2)  # s of a track of a vehicle, a person, a cyclist: people step out near us
     least_probability: tuple[float, float, float] = (0.5, 0.38, 0.38)  # of a vehicle, a person, a cyclist: people are told less surely
     unseen: float = 0.3  # s since a track was seen, to begin anything
     braking: float = 1.0  # m/s² of the other; less is taken for noise
@@ -60,7 +60,7 @@ class Config:
     stand: float = 1.5  # s the brake is held at standstill
     standing: float = 0.15  # m/s
     blind: float = 0.3  # s without a picture after which nothing is begun
-    path: PathConfig = field(default_factory=PathConfig)
+    path: PathConfig = PathConfig(least_age=0.2)
     closing: ClosingConfig = field(default_factory=ClosingConfig)
     keeping: KeepingConfig = field(default_factory=KeepingConfig)
 
@@ -143,8 +143,9 @@ def _threats(
     paths = own_paths(world, car, config.path)
     threats = []
     for track in world.tracks:
-        sure = config.least_probability[KINDS.index(track.kind)]
-        if in_path.usable(track, config.path) and track.age >= config.least_age and track.probability >= sure:
+        kind = KINDS.index(track.kind)
+        known = track.age >= config.least_age[kind] and track.probability >= config.least_probability[kind]
+        if known and in_path.usable(track, config.path):
             how = closing(track, assist.growths.get(track.id), world, vehicle, config.closing)
             likely = likelihood(track, how, paths, vehicle, config)
             slows = max(-track.acceleration, slowed.get(track.id, 0.0))

@@ -17,12 +17,14 @@ import cv2
 import numpy as np
 
 from nanopilot.geometry import MODEL_FOCAL, MODEL_HEIGHT, image_from_image, looks_aside, model_camera
-from nanopilot.messages import CameraModel, Detection, Frame, Percept, SideView
+from nanopilot.messages import CameraModel, Detection, Frame, Kind, Percept, SideView
+from nanopilot.perception.heads import GRID_STRIDE
 from nanopilot.perception.runtime import canonical
 
 FRONT_VIEW = np.pi / 4 - 0.1  # rad to each side: the model camera's half, less what its edge cuts
 LONGEST = 0.5  # s: a look longer ago than that is none
 FAR = 14.0  # m: a longer lens sees the feet of who stands there, and nearer ones too large for what the network learnt
+FAR_PEOPLE = 11.0  # m: people are small for it even there
 FARTHER = 20.0  # m: from there on it is believed alone
 SAME_BODY = 0.4  # intersection over union of two lenses' boxes of one body
 SAME_MOMENT = 1e-3  # s
@@ -39,7 +41,7 @@ class Around:
         self.last: dict[str, float] = {}
 
     def __call__(self, percept: Percept, frames: tuple[Frame, ...], perceive: Callable[..., Percept]) -> Percept:
-        views, ahead = [], self._near(percept.objects, self.front)
+        views, ahead, doubtful = [], self._near(percept.objects, self.front), self._near(percept.doubtful, self.front)
         for frame in frames:
             if frame.camera not in self.cameras or not percept.valid:
                 continue
@@ -51,12 +53,17 @@ class Around:
             seen = perceive(frame, camera, None, None)
             found = self._near(seen.objects, camera)
             if not looks_aside(camera):
-                ahead = sharper(ahead, found, self.front, camera) if seen.valid else ahead
+                whole, less = (
+                    tuple(o for o in part if not feet_cut(o, self.cameras[frame.camera]))
+                    for part in (found, self._near(seen.doubtful, camera))
+                )
+                if seen.valid:
+                    ahead, doubtful = sharper(ahead, whole, self.front, camera), sharper(doubtful, less, self.front, camera)
                 continue
             since = min(frame.t - self.last.get(camera.name, -LONGEST), LONGEST)
             self.last[camera.name] = frame.t
             views.append(SideView(camera.name, camera.yaw, since, tuple(o for o in found if beside(o))))
-        return replace(percept, objects=ahead, sides=tuple(views))
+        return replace(percept, objects=ahead, sides=tuple(views), doubtful=doubtful)
 
     def _near(self, objects: tuple[Detection, ...], camera: CameraModel) -> tuple[Detection, ...]:
         reach = self.reach * canonical(camera).fx / MODEL_FOCAL
@@ -69,13 +76,24 @@ def horizon_as_learnt(frame: Frame, camera: CameraModel) -> tuple[Frame, CameraM
     With it at 0.6 of the height, as the narrow camera has it, cars were told 2 % too far at 25 m and 6 to 9 % too near at 50 m, as if they
     drove away; so 1 to 2 % too far (still pictures of tuning seed 2000).
     """
-    up = round(camera.cy - model_camera().cy * camera.height / MODEL_HEIGHT)
+    up = too_low(camera)
     if up == 0:
         return frame, camera
     rows, image = np.arange(camera.height) + up, np.zeros_like(frame.image)
     inside = (rows >= 0) & (rows < camera.height)
     image[inside] = frame.image[rows[inside]]
     return replace(frame, image=image), replace(camera, cy=camera.cy - up)
+
+
+def too_low(camera: CameraModel) -> int:
+    """Rows by which a camera's horizon lies lower than the network learnt it."""
+    return round(camera.cy - model_camera().cy * camera.height / MODEL_HEIGHT)
+
+
+def feet_cut(o: Detection, camera: CameraModel) -> bool:
+    """Whether somebody stands lower than the picture of `camera` goes once its horizon is as learnt: he would be told too far away."""
+    end = MODEL_HEIGHT * (1 - max(too_low(camera), 0) / camera.height)
+    return o.kind != Kind.VEHICLE and bool(o.box[3] > end - GRID_STRIDE)
 
 
 def beside(o: Detection) -> bool:
@@ -92,7 +110,7 @@ def sharper(objects: tuple[Detection, ...], far: tuple[Detection, ...], front: C
     half = np.arctan2(camera.width / 2, camera.fx) - EDGE
 
     def theirs(o: Detection) -> bool:
-        return o.distance > FAR and whole(o)
+        return o.distance > (FAR if o.kind == Kind.VEHICLE else FAR_PEOPLE) and whole(o)
 
     def whole(o: Detection) -> bool:
         return abs(np.arctan2(o.position[1], o.position[0] - camera.x)) + o.width / 2 / o.distance < half

@@ -1,6 +1,6 @@
 """The network's output tensors -> Percept: image space lifted to metres by the camera's calibration. Numpy only.
 
-In: the nine arrays named by heads.OUTPUTS (one frame, batch axis removed), the level camera they were seen through, and the picture, for
+In: the ten arrays named by heads.OUTPUTS (one frame, batch axis removed), the level camera they were seen through, and the picture, for
 the paint's form and colour. Out: lane lines, path, objects, scene, road edges, free distance. The road is a plane. An object's bearing
 comes from the column of its footprint's centre; its distance is told twice, by the network, which knows sizes, and by where the box
 touches the road, and weighed by their doubts (Kalman's static case); people's boxes then reach down to
@@ -16,10 +16,11 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int, UInt8
 
 from nanopilot.geometry import MODEL_FOCAL, camera_from_vehicle, looks_aside, road_from_image
-from nanopilot.messages import CameraModel, Detection, LaneLine, PaintColour, PaintForm, PathProposal, Percept, RoadEdge, SceneClass
+from nanopilot.messages import CameraModel, Detection, Kind, LaneLine, PaintColour, PaintForm, PathProposal, Percept, RoadEdge, SceneClass
 from nanopilot.perception import heads
 from nanopilot.perception.feet import FeetConfig, on_their_feet
 from nanopilot.perception.paint import paint
+from nanopilot.perception.people import PeopleConfig, believed
 
 Array = np.ndarray
 
@@ -51,6 +52,7 @@ class Config:
     valid: float = 0.5  # least confidence of a usable picture
     roof: float = 120.0  # m, largest free distance
     feet: FeetConfig = FeetConfig()
+    people: PeopleConfig = PeopleConfig()
 
 
 @lru_cache(maxsize=8)
@@ -138,13 +140,15 @@ def at_centre(box: Float32[Array, "11 h w"], row: Int[Array, " n"], column: Int[
     return (raw + smooth * (out - raw)).astype(np.float32)
 
 
-def objects(heat: Float32[Array, "3 h w"], box: Float32[Array, "11 h w"], camera: CameraModel, config: Config) -> tuple[Detection, ...]:
-    """Peaks of the heat maps -> detections on the road, surest first."""
+def objects(outputs: dict[str, Array], camera: CameraModel, config: Config) -> tuple[Detection, ...]:
+    """Peaks of the heat maps -> detections on the road, surest first. People from `people.least` on: whether they are, `believed` says."""
     found = []
     rotation, _ = camera_from_vehicle(camera)
     zoom = camera.fx / MODEL_FOCAL  # what a longer lens shows as large as the model camera is so much farther away
+    heat: Float32[Array, "3 h w"] = outputs["heat"]
     for k, kind in enumerate(heads.KINDS):
-        row, column = np.nonzero(heat[k] > config.score)
+        box: Float32[Array, "11 h w"] = outputs["box" if kind == Kind.VEHICLE else "people"]
+        row, column = np.nonzero(heat[k] > (config.score if kind == Kind.VEHICLE else min(config.score, config.people.least)))
         if not len(row):
             continue
         order = np.argsort(-heat[k, row, column])
@@ -257,9 +261,11 @@ def decode(
     if confidence < config.valid:
         blind = np.zeros(scene.shape[1], np.float32)
         return Percept(t, name, (), None, (), scene, blind, confidence, valid=False)
-    found = on_their_feet(objects(outputs["heat"], outputs["box"], camera, config), scene, camera, config.feet)
+    found, doubtful = believed(objects(outputs, camera, config), scene, config.score, config.people)
+    found, doubtful = (on_their_feet(part, scene, camera, config.feet) for part in (found, doubtful))
     if looks_aside(camera):  # lanes, path and free road are told of the way ahead alone
-        return Percept(t, name, (), None, found, scene, np.zeros(scene.shape[1], np.float32), confidence, valid=True)
+        blind = np.zeros(scene.shape[1], np.float32)
+        return Percept(t, name, (), None, found, scene, blind, confidence, valid=True, doubtful=doubtful)
     return Percept(
         t=t,
         camera=name,
@@ -271,4 +277,5 @@ def decode(
         confidence=confidence,
         valid=True,
         edges=road_edges(scene, camera, config),
+        doubtful=doubtful,
     )

@@ -14,11 +14,11 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from nanopilot.geometry import road_from_image
-from nanopilot.messages import CameraModel, Detection, Kind, SceneClass
+from nanopilot.messages import CameraModel, Detection, Kind
 from nanopilot.perception.heads import SCENE_STRIDE
+from nanopilot.perception.people import BODIES
 
 Array = np.ndarray
-BODIES = (SceneClass.PERSON, SceneClass.CYCLIST)
 
 
 @dataclass(frozen=True)

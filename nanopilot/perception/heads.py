@@ -14,9 +14,9 @@ import numpy as np
 from nanopilot.geometry import MODEL_HEIGHT, MODEL_WIDTH
 from nanopilot.messages import PATH_ARC, ROUTE_ARC, Kind
 
-VERSION = "2"
+VERSION = "3"
 INPUTS = ("image", "route", "memory")
-OUTPUTS = ("scene", "lane_u", "lane_exists", "lane_scale", "path", "path_std", "heat", "box", "confidence")
+OUTPUTS = ("scene", "lane_u", "lane_exists", "lane_scale", "path", "path_std", "heat", "box", "people", "confidence")
 
 SIDES = (-2, -1, 1, 2)  # messages.LaneLine.side of the four line slots
 KINDS = (Kind.VEHICLE, Kind.PERSON, Kind.CYCLIST)
@@ -38,7 +38,8 @@ ROUTE_SCALE = 20.0  # m
 MEMORY_SIZE = 2 * PATH_POINTS + 1  # x and y of each point of the expected path / MEMORY_SCALE, then 1 = there is one
 MEMORY_SCALE = 20.0  # m
 
-# Channels of the `box` tensor, each (32, 64): distances of the box's sides from the cell's centre in cells, then geometry.
+# Channels of the tensors `box` (of vehicles) and `people` (of persons and cyclists), each (32, 64): distances of the box's sides from the
+# cell's centre in cells, then geometry.
 BOX_CHANNELS = ("left", "top", "right", "bottom", "log_distance", "log_distance_std", "foot_u", "sin", "cos", "log_length", "log_width")
 FOOT_U, SIN, COS = 6, 7, 8  # foot_u: column of the projected footprint centre less the cell's centre, in cells; yaw is relative to the ray
 

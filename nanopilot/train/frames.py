@@ -56,12 +56,12 @@ JITTERED = 0.5  # share of views whose camera is not quite where calibration say
 ANGLE_JITTER, HEIGHT_JITTER = np.radians(0.5), 0.05  # standard deviations
 MAX_GRAIN = 0.12  # more makes grass darker than black, which the camera's tone table does not hold
 CROWDED = 0.6  # share of views with people about
-CHILDREN, GROWN = 0.25, (0.6, 0.9)  # share of people who are smaller, and how much of the others' size they have
+CHILDREN, GROWN = 0.35, (0.6, 0.9)  # share of people who are smaller, and how much of the others' size they have
 IN_WAY, IN_WAY_REACH, IN_WAY_STD = 0.4, (4.0, 40.0), 2.5  # share of those people who are in our way: so far along it, and off it, m
 NEARER = 1.6  # exponent: people near us must be told best
 LOOKS_ASIDE, ASIDE_YAW = 0.12, np.radians((65.0, 95.0))  # share of views as cameras to the sides have them, and how far off straight on
 LOOKS_FAR, FAR_REACH = 0.3, 1.6  # share of views through the narrow camera; people in our way stand so much farther away there
-STEPS_OUT, STEPS_OUT_REACH = 0.3, (7.0, 36.0)  # share of views with somebody between two parked cars, hidden or just seen, so far ahead
+STEPS_OUT, STEPS_OUT_REACH = 0.4, (5.0, 36.0)  # share of views with somebody between two parked cars, hidden or just seen, so far ahead
 CLOSE, CLOSE_REACH = 0.4, 25.0  # share of views with up to three vehicles more, this near, m
 
 #        kind: length, width, height (m), share of traffic; sizes are MetaDrive's and common cars', drawn ± 10 %

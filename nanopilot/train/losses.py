@@ -20,14 +20,16 @@ from nanopilot.perception.labels import ANY_ROAD, HEADS, NOT_ROAD, OBJECT_FIELDS
 WEIGHTS = {
     "scene": 1.0, "lane_column": 0.5, "lane_place": 0.3, "lane_exists": 1.0,
     "path": 1.0, "heat": 1.0, "box": 0.3, "distance": 0.5, "shape": 0.6, "confidence": 0.3,
+    "people_heat": 1.0, "people_box": 0.3, "people_distance": 0.5, "people_shape": 0.3,
 }  # fmt: skip  # guess, then balanced by eye so that no head's gradient dwarfs the others
 RARE = {
     SceneClass.MARKING: 2.0, SceneClass.PERSON: 3.0, SceneClass.CYCLIST: 3.0, SceneClass.VEHICLE: 1.5, SceneClass.SIGN: 3.0,
     SceneClass.POLE: 2.5, SceneClass.FENCE: 2.0, SceneClass.PAVEMENT: 1.5,
 }  # fmt: skip  # guess
-HEAT_WEIGHTS = (1.0, 2.0, 2.0)  # of heads.KINDS: people are few and small (guess)
+VEHICLES, PEOPLE = (0,), (1, 2)  # heads.KINDS that have a head together
 HEAT_WIDTH = 0.12  # Gaussian's standard deviation as a share of the box (guess; CenterNet's lies near it)
 HEAT_WIDTH_MIN = 0.6  # cells
+ALSO = 0.6  # of the Gaussian: cells as near to somebody's centre are taught his box, too, for heat may peak there (guess)
 ALONG_WEIGHT = 0.2  # of errors along the path, which steer nothing
 
 
@@ -83,15 +85,15 @@ def path_loss(out: dict[str, Tensor], label: Float[Tensor, "b 16 2"], known: Ten
     return _mean(loss, known[:, None].expand_as(loss))
 
 
-def object_targets(objects: Float[Tensor, "b n 13"]) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """(heat (B, 3, 32, 64), heat mask (B, 1, 32, 64), batch and cell indices and fields of each taught object)."""
+def object_targets(objects: Float[Tensor, "b n 13"], kinds: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """(heat (B, K, 32, 64), heat mask (B, 1, 32, 64), batch and cell indices and fields of each cell that is taught a box)."""
     b = len(objects)
     h, w = heads.GRID_SHAPE
-    heat = torch.zeros(b, len(heads.KINDS), h, w)
+    heat = torch.zeros(b, len(kinds), h, w)
     mask = torch.ones(b, 1, h, w)
     ys, xs = torch.arange(h)[:, None], torch.arange(w)[None]
     owner: dict[tuple[int, int, int], int] = {}  # the nearest object owns a cell
-    rows = []
+    rows, around = [], {}
     there = torch.isfinite(objects[..., 0])
     for i, n in torch.nonzero(there).tolist():
         kind, u0, v0, u1, v1 = objects[i, n, :5].tolist()
@@ -101,6 +103,8 @@ def object_targets(objects: Float[Tensor, "b n 13"]) -> tuple[Tensor, Tensor, Te
             a = [round((q - half) / heads.GRID_STRIDE) for q in (u0, v0, u1, v1)]
             mask[i, :, max(a[1], 0) : a[3] + 1, max(a[0], 0) : a[2] + 1] = 0.0
             continue
+        if kind not in kinds:
+            continue
         ix, iy = min(max(round(cu), 0), w - 1), min(max(round(cv), 0), h - 1)
         if (i, iy, ix) in owner:
             continue
@@ -108,11 +112,13 @@ def object_targets(objects: Float[Tensor, "b n 13"]) -> tuple[Tensor, Tensor, Te
         sx = max(HEAT_WIDTH * (u1 - u0) / heads.GRID_STRIDE, HEAT_WIDTH_MIN)
         sy = max(HEAT_WIDTH * (v1 - v0) / heads.GRID_STRIDE, HEAT_WIDTH_MIN)
         bump = torch.exp(-((xs - ix) ** 2) / (2 * sx * sx) - ((ys - iy) ** 2) / (2 * sy * sy))
-        torch.maximum(heat[i, int(kind)], bump, out=heat[i, int(kind)])
+        k = kinds.index(int(kind))
+        torch.maximum(heat[i, k], bump, out=heat[i, k])
         rows.append((i, iy, ix, n))
+        around |= {(i, y, x): n for y, x in torch.nonzero(bump > ALSO).tolist() if (i, y, x) not in around}
     for i, iy, ix, _ in rows:
         mask[i, :, iy, ix] = 1.0
-    index = torch.tensor(rows, dtype=torch.long).reshape(-1, 4)
+    index = torch.tensor([(*cell, n) for cell, n in (around | owner).items()], dtype=torch.long).reshape(-1, 4)
     return heat, mask, index[:, 0], index[:, 1:3], objects[index[:, 0], index[:, 3]]
 
 
@@ -130,26 +136,33 @@ def box_targets(cell: Tensor, fields: Float[Tensor, "n 13"], camera_x: float) ->
     return torch.stack(columns, -1)
 
 
-def object_losses(out: dict[str, Tensor], objects: Float[Tensor, "b n 13"], known: Tensor, camera_x: float) -> dict[str, Tensor]:
-    heat, mask, frame, cell, fields = object_targets(objects)
+def object_losses(
+    logits: Float[Tensor, "b k h w"],
+    box: Float[Tensor, "b 11 h w"],
+    objects: Float[Tensor, "b n 13"],
+    known: Tensor,
+    camera_x: float,
+    kinds: tuple[int, ...],
+) -> dict[str, Tensor]:
+    """Of one head: where somebody of `kinds` is, and his box."""
+    heat, mask, frame, cell, fields = object_targets(objects, kinds)
     mask = mask * known[:, None, None, None]
-    logits = out["heat"]
     p = logits.sigmoid()
     positive = (heat >= 1.0).float()
     focal = positive * (1 - p) ** 2 * F.logsigmoid(logits) + (1 - positive) * (1 - heat) ** 4 * p**2 * F.logsigmoid(-logits)
+    losses = {"heat": -(focal * mask).sum() / (positive * mask).sum().clamp(min=1.0)}
     keep = known[frame]
     frame, cell, fields = frame[keep], cell[keep], fields[keep]
-    losses = {"heat": -(focal * mask * torch.tensor(HEAT_WEIGHTS)[:, None, None]).sum() / max(len(frame), 1)}
-    found = out["box"][frame, :, cell[:, 0], cell[:, 1]]  # (n, 11)
+    found = box[frame, :, cell[:, 0], cell[:, 1]]  # (n, 11)
     if len(frame) == 0:
-        zero = out["box"].sum() * 0.0
+        zero = box.sum() * 0.0
         return losses | {"box": zero, "distance": zero, "shape": zero}
     target = box_targets(cell, fields, camera_x)
-    box = torch.cat([found[:, :4], found[:, heads.FOOT_U, None]], 1)
-    box_target = torch.cat([target[:, :4], target[:, 5:6]], 1)
+    sides = torch.cat([found[:, :4], found[:, heads.FOOT_U, None]], 1)
+    sides_target = torch.cat([target[:, :4], target[:, 5:6]], 1)
     size = (target[:, :4].reshape(-1, 2, 2).sum(1).mean(-1)).clamp(min=1.0)[:, None]  # cells; a big box may err by more
     scale = found[:, 5].clamp(-4.0, 1.0)
-    losses["box"] = ((box - box_target).abs() / size.sqrt()).mean()
+    losses["box"] = ((sides - sides_target).abs() / size.sqrt()).mean()
     said = target.isfinite()  # a real picture's label may lack what only a model of the thing could tell
     losses["distance"] = _mean((found[:, 4] - target[:, 4].nan_to_num()).abs() * (-scale).exp() + scale, said[:, 4])
     losses["shape"] = _mean((found[:, heads.SIN :] - target[:, 6:].nan_to_num()).abs(), said[:, 6:]) * 4
@@ -162,7 +175,10 @@ def all_losses(out: dict[str, Tensor], label: dict[str, Tensor], camera_x: float
     losses = {"scene": scene_loss(out["scene"], label["scene"], known["scene"])}
     losses |= lane_losses(out, label["lane_u"], known["lanes"])
     losses["path"] = path_loss(out, label["path"], known["path"])
-    losses |= object_losses(out, label["objects"], known["objects"], camera_x)
+    objects, labelled = label["objects"], known["objects"]
+    losses |= object_losses(out["heat"][:, :1], out["box"], objects, labelled, camera_x, VEHICLES)
+    people = object_losses(out["heat"][:, 1:], out["people"], objects, labelled, camera_x, PEOPLE)
+    losses |= {f"people_{name}": value for name, value in people.items()}
     confidence = F.binary_cross_entropy_with_logits(out["confidence"], label["usable"], reduction="none")
     losses["confidence"] = _mean(confidence, known["confidence"])
     return losses

@@ -4,7 +4,8 @@ A picture is 256 px high, and 512 wide in training; in use any multiple of 64.
 Two trunks, as BiSeNet has them (Yu et al. 2018). One sees the picture at half its size and stays as ImageNet left it (train.lite0): what
 things are. The other is small, residual (He et al. 2016), of dense 3x3 convolutions only (fast in training and inference on a CPU), and
 learns from nothing at full size: where they are. The first's features are added to the second's where both are equally fine, then a
-feature pyramid back to 1/8 (Lin et al. 2017) and small heads: scene at 1/4, lane lines row-wise, objects at 1/8.
+feature pyramid back to 1/8 (Lin et al. 2017) and small heads: scene at 1/4, lane lines row-wise, objects at 1/8. People, few, narrow and
+of many sizes, have some layers of their own before their head, from the pyramid and from the picture at 1/4.
 The path and the confidence are regressed from the flattened 1/32 features; the route line joins them there, and as a bias on the trunk.
 Each path point is a learned mixture of straight-on and the expected path, plus a correction: where nothing is painted the network
 can hold on to what it saw before, as a filter does, and learns from wrong expectations when not to.
@@ -43,6 +44,8 @@ class NetworkConfig:
     inner: tuple[int, int, int] = (32, 48, 96)
     neck: int = 48
     scene: int = 32  # at 1/4
+    people: int = 48  # of people's own layers at 1/8, and
+    people_blocks: int = 2
     path_channels: int = 16
     path_hidden: int = 192
     route_hidden: int = 64
@@ -62,6 +65,24 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(x + self.second(self.first(x)))
+
+
+class People(nn.Module):
+    """Persons and cyclists: heat logits (B, 2, 32, 64) and boxes (B, 11, 32, 64) from features at 1/4 and at 1/8."""
+
+    def __init__(self, fine: int, coarse: int, config: NetworkConfig) -> None:
+        super().__init__()
+        self.fine = conv(fine, config.people, 3, 2)
+        self.coarse = conv(coarse, config.people, 1)
+        self.blocks = nn.Sequential(*[Residual(config.people, config.people) for _ in range(config.people_blocks)])
+        self.hidden = conv(config.people, config.people, 1)
+        self.out = nn.Conv2d(config.people, len(heads.KINDS) - 1 + len(heads.BOX_CHANNELS), 1)
+        with torch.no_grad():
+            self.out.bias[: len(heads.KINDS) - 1] = HEAT_PRIOR
+
+    def forward(self, x4: Float[Tensor, "b c h4 w4"], x8: Float[Tensor, "b d h8 w8"]) -> tuple[Tensor, Tensor]:
+        out = self.out(self.hidden(self.blocks(self.fine(x4) + self.coarse(x8))))
+        return out[:, : len(heads.KINDS) - 1], out[:, len(heads.KINDS) - 1 :]
 
 
 class PerceptionNetwork(nn.Module):
@@ -94,7 +115,8 @@ class PerceptionNetwork(nn.Module):
         self.rows_per_cell = heads.GRID_STRIDE // heads.ROW_STRIDE
         self.lane = nn.Conv2d(config.neck, 3 * len(heads.SIDES) * self.rows_per_cell, 1)
         self.object_hidden = conv(config.neck, config.neck, 1)
-        self.object = nn.Conv2d(config.neck, len(heads.KINDS) + len(heads.BOX_CHANNELS), 1)
+        self.object = nn.Conv2d(config.neck, 1 + len(heads.BOX_CHANNELS), 1)  # vehicles
+        self.people = People(c4, config.neck, config)
         self.scene_up = nn.Conv2d(config.neck, config.scene * 4, 1)
         self.scene_skip = nn.Conv2d(c4, config.scene, 1)
         self.scene = nn.Sequential(conv(config.scene, config.scene, 3), nn.Conv2d(config.scene, len(SceneClass.NAMES), 1))
@@ -113,11 +135,11 @@ class PerceptionNetwork(nn.Module):
         self.confidence = nn.Linear(c32, 1)
 
         with torch.no_grad():
-            self.object.bias[: len(heads.KINDS)] = HEAT_PRIOR
+            self.object.bias[:1] = HEAT_PRIOR
         self.register_buffer("arc", torch.tensor(PATH_ARC, dtype=torch.float32))
 
-    def trunk(self, image: Float[Tensor, "b 3 h w"], bias: Float[Tensor, "b c"]) -> tuple[Tensor, Tensor, Tensor]:
-        """Scene logits (B, 13, 64, 128), features at 1/8 (B, C, 32, 64) and at 1/32 (B, D, 8, 16): where the time goes."""
+    def trunk(self, image: Float[Tensor, "b 3 h w"], bias: Float[Tensor, "b c"]) -> tuple[Tensor, ...]:
+        """Scene logits (B, 13, 64, 128), people's heat and boxes, features at 1/8 (B, C, 32, 64) and 1/32 (B, D, 8, 16)."""
         seen = self.context(image, halved=(PIXEL_STD / lite0.STD, (PIXEL_MEAN - lite0.MEAN) / lite0.STD))
         c8, c16, c32, c64 = (add(features) for add, features in zip(self.added, seen, strict=True))
         x4 = self.stem(image)
@@ -128,13 +150,13 @@ class PerceptionNetwork(nn.Module):
         up = self.lateral16(x16) + F.interpolate(up, scale_factor=2.0)
         up = self.fuse(F.relu(self.lateral8(x8) + c8 + F.interpolate(up, scale_factor=2.0)))
         scene = self.scene(F.relu(F.pixel_shuffle(self.scene_up(up), 2) + self.scene_skip(x4)))
-        return scene, up, x32
+        return scene, *self.people(x4, up), up, x32
 
     def forward(self, image: Float[Tensor, "b 3 h w"], route: Float[Tensor, "b 33"], memory: Float[Tensor, "b 33"]) -> dict[str, Tensor]:
         """Raw heads by name: logits for classes, columns, existence, heat and confidence; columns in px, path and scales in metres."""
         wish = self.route(route)  # (B, R)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
-            scene, up, x32 = (features.float() for features in self.trunk(image, self.route_bias(wish)))
+            scene, heat, people, up, x32 = (features.float() for features in self.trunk(image, self.route_bias(wish)))
         b, _, h, w = up.shape
         lane = self.lane(up).reshape(b, 3, len(heads.SIDES), self.rows_per_cell, h, w)
         lane = lane.permute(0, 1, 2, 4, 3, 5).reshape(b, 3, len(heads.SIDES), h * self.rows_per_cell, w)[:, :, :, heads.FIRST_ROW :]
@@ -159,8 +181,9 @@ class PerceptionNetwork(nn.Module):
             "lane_scale": (where * lane[:, 2]).sum(-1).exp().clamp(*COLUMN_SCALE_RANGE),
             "path": base + PATH_SCALE * path[..., :2],
             "path_scale": (path[..., 2] - 1.0).exp().clamp(*STD_RANGE),
-            "heat": objects[:, : len(heads.KINDS)],
-            "box": objects[:, len(heads.KINDS) :],
+            "heat": torch.cat([objects[:, :1], heat], 1),
+            "box": objects[:, 1:],
+            "people": people,
             "confidence": self.confidence(x32.mean((2, 3)))[:, 0],
         }
 
@@ -195,5 +218,6 @@ class Exported(nn.Module):
             out["path_scale"] * 2**0.5,
             heat,
             out["box"],
+            out["people"],
             out["confidence"].sigmoid(),
         )

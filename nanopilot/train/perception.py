@@ -81,6 +81,7 @@ class TrainConfig:
     tune_frames: int = 320
     bfloat16: bool = False  # compute the trunk so; for CPUs with AVX512_BF16 or AMX
     start: Path | None = None  # what a new run begins from: a checkpoint, as far as its weights fit, or an exported perception.onnx
+    only: str = ""  # train this module alone, say "people", and leave all else as it is
     real: float = 0.0  # share of real pictures in a batch; needs NANOPILOT_DATA
     final: bool = False  # train on the real pictures held out for tuning, too
     scenes: Path | None = None  # what train.scenes wrote about real pictures
@@ -252,8 +253,12 @@ def train(rank: int, config: TrainConfig) -> None:
         begin_from(network, config)
     average = copy.deepcopy(network).eval()
     average.bfloat16 = False
-    decayed = [p for p in network.parameters() if p.ndim > 1]
-    other = [p for p in network.parameters() if p.ndim <= 1]
+    learns = network.get_submodule(config.only)
+    network.requires_grad_(False)
+    learns.requires_grad_(True)
+    network.context.requires_grad_(False)
+    decayed = [p for p in learns.parameters() if p.requires_grad and p.ndim > 1]
+    other = [p for p in learns.parameters() if p.requires_grad and p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": other, "weight_decay": 0.0}]
     optimiser = torch.optim.AdamW(groups, lr=config.rate, betas=(0.9, 0.99))
     step, before = 0, 0.0
@@ -273,7 +278,8 @@ def train(rank: int, config: TrainConfig) -> None:
         return
     begin = saved = monotonic()
     running: dict[str, float] = {}
-    network.train()
+    network.eval()
+    learns.train()
     curves = SummaryWriter(str(config.out / "tensorboard"), purge_step=step) if rank == 0 else None
     bar = Progress(TextColumn("steps"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), disable=rank > 0)
     task = bar.add_task("steps", total=config.steps, completed=step)

@@ -82,7 +82,7 @@ def step(state: State, observation: Observation, percept: Percept | None, config
     if usable:
         lane, told = lanes.update(lane, percept, dt, config.lanes), localise.ahead(pose, config.localise)
         lane = lanes.advised(lane, told.route_line, told.route_std, told.localisation_std, dt, config.lanes)
-        others = tracks.update(others, percept.objects, dt, config.tracks)
+        others = tracks.update(others, percept.objects, dt, config.tracks, doubtful=percept.doubtful)
         for view in percept.sides:
             others = tracks.update(others, view.objects, view.since, config.tracks, view.yaw)
         state = replace(state, percept_t=percept.t, blind=0.0)

@@ -9,6 +9,7 @@ Li & Kirubarajan 2001, ch. 6; Kuhn 1955 (assignment).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -165,21 +166,46 @@ def forget(tracks: Tracks, config: TrackConfig) -> Tracks:
     return selected(tracks, (tracks.unseen <= limit) & ~_taken(tracks, config))
 
 
-def update(tracks: Tracks, objects: tuple[Detection, ...], dt: float, config: TrackConfig, look: float = 0.0) -> Tracks:
-    """Predicted tracks corrected by one frame's detections, `dt` s after that camera's last, new ones begun. `look` is its yaw, rad."""
+def update(
+    tracks: Tracks,
+    objects: tuple[Detection, ...],
+    dt: float,
+    config: TrackConfig,
+    look: float = 0.0,
+    doubtful: tuple[Detection, ...] = (),
+) -> Tracks:
+    """Predicted tracks corrected by one frame's detections, `dt` s after that camera's last, new ones begun. `look` is its yaw, rad.
+
+    The `doubtful` begin nothing; they go to the tracks that are left (Zhang et al. 2022, ByteTrack).
+    """
     objects = tuple(o for o in objects if o.score >= config.score)
-    z = np.array([o.position for o in objects], float).reshape(-1, 2)
-    r = _measurement_cov(objects, z, config)
-    kind = np.array([KINDS.index(o.kind) for o in objects], int)
-    row, column = _assigned(tracks, z, r, kind, config)
-    hit = np.zeros(len(tracks), bool)
-    hit[row] = True
+    tracks, hit, column = _matched(tracks, np.ones(len(tracks), bool), objects, dt, config)
+    if doubtful:
+        tracks, again, _ = _matched(tracks, ~hit, doubtful, dt, config)
+        hit |= again
     missed = ~hit & _in_view(tracks, config, look)
     tracks = replace(tracks, probability=np.where(missed, tracks.probability * np.exp(-dt / config.unseen_tau), tracks.probability))
+    left = [objects[c] for c in np.delete(np.arange(len(objects)), column)]
+    return joined(tracks, _begun(left, tracks.next_id, config))
+
+
+def _matched(
+    tracks: Tracks, free: Bool[Array, " n"], objects: tuple[Detection, ...], dt: float, config: TrackConfig
+) -> tuple[Tracks, Bool[Array, " n"], Int[Array, " k"]]:
+    """(The tracks, the `free` ones among them corrected by the detections that are theirs; which they are; whose detections)."""
+    z, r, kind = _places(objects, config)
+    among = np.flatnonzero(free)
+    row, column = _assigned(selected(tracks, free), z, r, kind, config)
+    row, hit = among[row], np.zeros(len(tracks), bool)
+    hit[row] = True
     changing = config.changing**2 * r[column]
-    tracks = _corrected(tracks, row, [objects[c] for c in column], z[column], changing, dt, config)
-    left = np.delete(np.arange(len(objects)), column)
-    return joined(tracks, _begun([objects[c] for c in left], z[left], r[left], kind[left], tracks.next_id, config))
+    return _corrected(tracks, row, [objects[c] for c in column], z[column], changing, dt, config), hit, column
+
+
+def _places(objects: Sequence[Detection], config: TrackConfig) -> tuple[Float[Array, "m 2"], Float[Array, "m 2 2"], Int[Array, " m"]]:
+    """Where they are, how surely, and their kinds."""
+    z = np.array([o.position for o in objects], float).reshape(-1, 2)
+    return z, _measurement_cov(objects, z, config), np.array([KINDS.index(o.kind) for o in objects], int)
 
 
 def told(tracks: Tracks, config: TrackConfig) -> tuple[Track, ...]:
@@ -205,7 +231,7 @@ def _oriented(along: Float[Array, "n 2"], std_along: Float[Array, " n"], std_acr
     return across * np.eye(2) + ((std_along**2)[:, None, None] - across) * outer
 
 
-def _measurement_cov(objects: tuple[Detection, ...], z: Float[Array, "m 2"], config: TrackConfig) -> Float[Array, "m 2 2"]:
+def _measurement_cov(objects: Sequence[Detection], z: Float[Array, "m 2"], config: TrackConfig) -> Float[Array, "m 2 2"]:
     ray = z - (config.camera_x, 0)
     distance = np.maximum(np.hypot(ray[:, 0], ray[:, 1]), 1e-3)
     noise = np.array([(o.distance_std, o.bearing_std) for o in objects], float).reshape(-1, 2)
@@ -303,10 +329,9 @@ def _corrected(
     )  # fmt: skip
 
 
-def _begun(
-    objects: list[Detection], z: Float[Array, "m 2"], r: Float[Array, "m 2 2"], kind: Int[Array, " m"], next_id: int, config: TrackConfig
-) -> Tracks:
+def _begun(objects: Sequence[Detection], next_id: int, config: TrackConfig) -> Tracks:
     """A new track for each detection."""
+    z, r, kind = _places(objects, config)
     n = len(objects)
     yaw = np.array([o.yaw for o in objects], float)
     cov = np.zeros((n, 4, 4))

@@ -34,8 +34,8 @@ def test_what_a_turned_camera_sees_is_turned(camera):
     """The same tensors through a camera at the origin and through a turned one: the one is the other, moved."""
     out = empty()
     place(out, 14.0, 3.0, 0.4, 0.9)
-    (seen,) = objects(out["heat"], out["box"], replace(FRONT, x=0.0), Config())
-    (moved,) = objects(out["heat"], out["box"], camera, Config())
+    (seen,) = objects(out, replace(FRONT, x=0.0), Config())
+    (moved,) = objects(out, camera, Config())
     np.testing.assert_allclose(moved.position, parent_from_child(seen.position, camera.x, camera.y, camera.yaw), atol=1e-3)
     assert np.cos(moved.yaw - seen.yaw - camera.yaw) == pytest.approx(1.0)
     assert moved.distance == pytest.approx(seen.distance) and moved.distance_std == pytest.approx(seen.distance_std)
@@ -115,6 +115,25 @@ def test_a_longer_lens_tells_who_is_far_ahead_where_it_looks():
     assert around(replace(ahead, valid=False), frames, perceive).objects == ()
 
 
+def test_people_are_left_to_the_longer_lens_from_nearer_on_but_not_those_whose_feet_it_cuts():
+    """Feet at a row of the picture as learnt: on the road 12 m ahead they are in it; lower than it goes somebody is the front camera's."""
+    ahead = decode(empty(), 0.0, FRONT, "front", Config())
+    picture = np.zeros((256, 512, 3), np.uint8)
+    frames = (Frame(0.0, "front", picture), Frame(0.0, "narrow", picture))
+    end = 256 - round(NARROW.cy - FRONT.cy)  # rows of it that have anything to see
+    whole, cut = (
+        replace(seen_at(12.0, 0.0), kind=Kind.PERSON, box=np.array([250, 100, 280, bottom], np.float32)) for bottom in (end - 10, end - 4)
+    )
+    for seen, kept in (
+        (whole, 1),
+        (cut, 0),
+        (replace(whole, kind=Kind.VEHICLE), 0),
+        (replace(cut, kind=Kind.VEHICLE, position=np.array([40.0, 0.0], np.float32), distance=38.7), 1),
+    ):
+        told = Around((FRONT, NARROW))(ahead, frames, lambda *_, seen=seen: replace(ahead, objects=(seen,)))
+        assert len(told.objects) == kept
+
+
 @pytest.mark.parametrize("height", [0.25, 0.375, 0.6])
 def test_a_longer_lens_horizon_is_moved_to_where_it_was_learnt_and_the_road_with_it(height):
     camera = replace(NARROW, cy=height * NARROW.height - 0.5)
@@ -135,6 +154,6 @@ def test_what_training_teaches_of_a_longer_lens_is_what_decoding_makes_of_it(x, 
     row = object_rows((Actor(7, "car", x, y, yaw, (4.5, 1.8, 1.5)),), picture, view, NARROW)[0]
     out = empty()
     place(out, row[6], row[7], row[8], 0.9)  # as the model camera would see it
-    (found,) = objects(out["heat"], out["box"], NARROW, Config())
+    (found,) = objects(out, NARROW, Config())
     np.testing.assert_allclose(found.position, (x, y), atol=0.02)
     assert np.cos(found.yaw - yaw) == pytest.approx(1.0, abs=1e-3)

@@ -24,6 +24,7 @@ def empty() -> dict[str, np.ndarray]:
         "path_std": np.ones(heads.PATH_POINTS, np.float32),
         "heat": np.zeros((len(heads.KINDS), *heads.GRID_SHAPE), np.float32),
         "box": np.zeros((len(heads.BOX_CHANNELS), *heads.GRID_SHAPE), np.float32),
+        "people": np.zeros((len(heads.BOX_CHANNELS), *heads.GRID_SHAPE), np.float32),
         "confidence": np.float32(0.9),
     }
 
@@ -73,7 +74,7 @@ def place(out: dict[str, np.ndarray], x: float, y: float, yaw: float, score: flo
     for r, c in product(range(max(row - 1, 0), row + 2), range(max(column - 1, 0), min(column + 2, heads.GRID_SHAPE[1]))):
         cu, cv = (heads.GRID_STRIDE * q + 3.5 for q in (c, r))
         box = np.array([cu - (u - half), cv - (v - half), u + half - cu, bottom - cv, u - cu]) / heads.GRID_STRIDE
-        out["box"][:, r, c] = [*box[:4], *shape[:2], box[4], *shape[2:]]
+        out["box" if kind == 0 else "people"][:, r, c] = [*box[:4], *shape[:2], box[4], *shape[2:]]
     return row, column
 
 
@@ -81,7 +82,7 @@ def place(out: dict[str, np.ndarray], x: float, y: float, yaw: float, score: flo
 def test_an_object_comes_back_where_it_was_put(x: float, y: float, yaw: float) -> None:
     out = empty()
     place(out, x, y, yaw, 0.8)
-    (found,) = objects(out["heat"], out["box"], CAMERA, Config())
+    (found,) = objects(out, CAMERA, Config())
     np.testing.assert_allclose(found.position, (x, y), atol=0.02)
     assert found.kind is Kind.VEHICLE
     assert found.yaw == pytest.approx(yaw, abs=1e-3)
@@ -97,14 +98,14 @@ def test_the_row_where_a_box_meets_the_road_corrects_its_distance() -> None:
     out = empty()
     place(out, 20.0, 0.0, 0.0, 0.8)
     out["box"][4] = np.log(1.1 * (20.0 - CAMERA.x))  # the network is a tenth off
-    (found,) = objects(out["heat"], out["box"], CAMERA, Config())
+    (found,) = objects(out, CAMERA, Config())
     assert 20.0 < found.position[0] < 20.0 + 0.1 * (20.0 - CAMERA.x) * 0.7
 
 
 def test_a_foot_that_is_hidden_is_not_believed() -> None:
     out = empty()
     place(out, 20.0, 0.0, 0.0, 0.8, lifted=24.0)
-    (found,) = objects(out["heat"], out["box"], CAMERA, Config())
+    (found,) = objects(out, CAMERA, Config())
     assert found.position[0] == pytest.approx(20.0, abs=1e-3)
     assert found.distance_std == pytest.approx(0.05 * np.sqrt(2) * found.distance, rel=1e-4)
 
@@ -150,7 +151,7 @@ def test_of_two_boxes_on_one_car_the_surer_stays() -> None:
     out["heat"][0, row, column + 2] = 0.5
     out["box"][:, row, column + 2] = out["box"][:, row, column]
     out["box"][[0, 2, heads.FOOT_U], row, column + 2] += (2, -2, -2)  # the same sides, told from two cells to the right
-    (found,) = objects(out["heat"], out["box"], CAMERA, Config())
+    (found,) = objects(out, CAMERA, Config())
     assert found.score == pytest.approx(0.9)
 
 
@@ -166,7 +167,7 @@ def test_free_distance_ends_where_the_road_ends() -> None:
     assert (free[:10] == 0).all()
 
 
-@pytest.mark.parametrize("broken", ["path", "box", "lane_u", "confidence"])
+@pytest.mark.parametrize("broken", ["path", "box", "people", "lane_u", "confidence"])
 def test_a_number_that_is_none_makes_the_percept_invalid(broken: str) -> None:
     out = empty()
     out[broken] = np.full_like(out[broken], np.nan)
@@ -189,7 +190,7 @@ def test_the_place_of_who_is_cut_by_the_pictures_side_is_told_by_body_lengths() 
     for y in (3.0, 7.8, 8.6):
         out = empty()
         place(out, CAMERA.x + 9.0, y, 0.0, 0.9)
-        (seen,) = objects(out["heat"], out["box"], CAMERA, config)
+        (seen,) = objects(out, CAMERA, config)
         across.append(seen.bearing_std * seen.distance)
         along.append(seen.distance_std / seen.distance)
     assert across[0] == pytest.approx(0.5, abs=0.03) and along[0] < 0.1
@@ -202,4 +203,4 @@ def test_a_cut_body_told_by_two_boxes_that_share_a_third_is_one() -> None:
         out = empty()
         for dy, score in ((0.0, 0.9), (-0.8, 0.6)):
             place(out, CAMERA.x + 9.0, y + dy, 0.0, score)
-        assert len(objects(out["heat"], out["box"], CAMERA, Config())) == found
+        assert len(objects(out, CAMERA, Config())) == found

@@ -23,6 +23,7 @@ def weights(path: Path, version: str | None) -> Path:
         "scene": (tensor.UINT8, (1, *heads.SCENE_SHAPE)), "lane_u": (tensor.FLOAT, (1, 4, 39)), "lane_exists": (tensor.FLOAT, (1, 4, 39)),
         "lane_scale": (tensor.FLOAT, (1, 4, 39)), "path": (tensor.FLOAT, (1, 16, 2)), "path_std": (tensor.FLOAT, (1, 16)),
         "heat": (tensor.FLOAT, (1, 3, *heads.GRID_SHAPE)), "box": (tensor.FLOAT, (1, 11, *heads.GRID_SHAPE)),
+        "people": (tensor.FLOAT, (1, 11, *heads.GRID_SHAPE)),
     }  # fmt: skip
     nodes, initial = [], []
     for name, (kind, shape) in shapes.items():

@@ -140,3 +140,28 @@ def test_where_a_set_knows_only_road_or_not_the_scene_loss_is_of_the_sum_of_clas
     by_hand = -(road[0, 0].log() + (1 - road[0, 1]).log() + p[SceneClass.SKY, 1, 1].log()) / 3
     assert scene_loss(logits, label, torch.tensor([True])).item() == pytest.approx(by_hand.item(), rel=1e-5)
     assert scene_loss(logits, label, torch.tensor([False])).item() == 0.0
+
+
+def test_one_module_alone_is_trained_and_all_else_stays(folder: Path, tmp_path: Path) -> None:
+    perception.train(0, replace(CONFIG, steps=2, frames=folder, out=tmp_path / "begun"))
+    start = tmp_path / "begun" / "checkpoint.pt"
+    perception.train(0, replace(CONFIG, steps=2, frames=folder, out=tmp_path / "people", start=start, only="people"))
+    before = torch.load(start, weights_only=False)["average"]
+    after = torch.load(tmp_path / "people" / "checkpoint.pt", weights_only=False)["network"]
+    moved = {name.split(".")[0] for name, value in after.items() if not torch.equal(value, before[name])}
+    assert moved == {"people"}
+
+
+def test_each_head_is_taught_its_own_kinds_and_a_large_box_to_the_cells_around_its_centre() -> None:
+    from nanopilot.train.losses import PEOPLE, VEHICLES, object_targets
+
+    objects = torch.full((1, MAX_OBJECTS, len(OBJECT_FIELDS)), torch.nan)
+    objects[0, 0] = torch.tensor((2, 100, 60, 140, 200, 120, 5, 0, 0, 0, 1.8, 0.6, 0))  # a cyclist 5 by 17.5 cells
+    objects[0, 1] = torch.tensor((0, 300, 100, 310, 108, 305, 50, 0, 0, 0, 4.5, 1.8, 0))  # a small car
+    heat, mask, _, cells, fields = object_targets(objects, PEOPLE)
+    assert heat.shape == (1, 2, 32, 64) and heat[0, 0].max() == 0 and heat[0, 1].max() == 1 and mask.min() == 1
+    middle = (round((130 - 3.5) / 8), round((120 - 3.5) / 8))
+    assert {tuple(c) for c in cells.tolist()} == {(middle[0] + k, middle[1]) for k in (-2, -1, 0, 1, 2)}  # exp(-k² / 2 / 2.1²) > 0.6
+    assert (fields[:, 0] == 2).all()
+    heat, _, _, cells, _ = object_targets(objects, VEHICLES)
+    assert heat.shape == (1, 1, 32, 64) and len(cells) == 1

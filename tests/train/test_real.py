@@ -104,7 +104,7 @@ def test_a_decoded_detection_stands_where_the_label_said(data: Path) -> None:
     box[heads.SIN : heads.COS + 1, row, column] = np.sin(turned), np.cos(turned)
     box[9:, row, column] = np.log(near[[AT["length"], AT["width"]]])
     box[heads.FOOT_U, row, column] = (near[AT["foot_u"]] - (8 * column + 3.5)) / 8
-    (found,) = objects(heat, box, seen, Config())
+    (found,) = objects({"heat": heat, "box": box, "people": box}, seen, Config())
     np.testing.assert_allclose(found.position, (1.3 + 20.0, -2.0), atol=0.05)
     assert found.distance == pytest.approx(np.hypot(20.0, 2.0), rel=1e-3)
 

@@ -272,3 +272,22 @@ def test_what_is_told_too_far_away_to_be_known_begins_no_track():
         tracks = forget(update(tracks, believed, DT, CONFIG), CONFIG)
         said += told(tracks, CONFIG)
     assert said and max(abs(t.vx) for t in said) < 1.0
+
+
+def test_the_doubtful_keep_whom_we_know_and_begin_nobody():
+    sure, low = detection(12.0, 0.0, kind=Kind.PERSON), detection(12.0, 0.0, kind=Kind.PERSON, score=0.25)
+
+    def follow(steps: list[tuple]):
+        tracks = none()
+        for objects, doubtful in steps:
+            tracks = forget(update(move(tracks, still(), CONFIG), objects, DT, CONFIG, doubtful=doubtful), CONFIG)
+        return told(tracks, CONFIG)
+
+    assert follow([((), (low,))] * 20) == ()
+    (kept,) = follow([((sure,), ())] * 5 + [((), (low,))] * 20)
+    (known,) = follow([((sure,), ())] * 5)
+    assert kept.id == known.id and kept.unseen == 0 and 0.25 < kept.probability < known.probability
+    assert follow([((sure,), ())] * 5 + [((), ())] * 25) == ()
+    aside = replace(low, position=np.array([12.0, 0.6], np.float32))
+    (both,) = follow([((sure,), (aside,))] * 10)  # who is surely seen is not moved by a doubt beside him
+    assert abs(both.y) < 1e-6
