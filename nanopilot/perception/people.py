@@ -38,8 +38,9 @@ def believed(
     kept, doubtful = [d for d in found if d.score > score], []
     bodies = np.isin(scene, BODIES)
     for d in sorted((d for d in found if d.score <= score and d.kind != Kind.VEHICLE), key=lambda d: -d.score):
-        alone = not any(o.kind != Kind.VEHICLE and _overlap(o.box, d.box) > config.apart for o in kept)
-        if alone and d.box[3] - d.box[1] >= config.tall and share_of_body(bodies, d.box) >= config.share:
+        if any(o.kind != Kind.VEHICLE and _overlap(o.box, d.box) > config.apart for o in kept):
+            continue  # the same body
+        if d.box[3] - d.box[1] >= config.tall and share_of_body(bodies, d.box) >= config.share:
             kept.append(replace(d, score=config.told))
         else:
             doubtful.append(d)

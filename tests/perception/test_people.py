@@ -16,9 +16,13 @@ BOX = np.array([200, 80, 220, 140], np.float32)
 
 def believed(*args):
     kept, doubtful = split(*args)
-    people = [d for d in args[0] if d.kind != Kind.VEHICLE]
-    assert len(kept) + len(doubtful) >= len(people) and all(d in args[0] and d.score <= LINE for d in doubtful)
+    assert all(d in args[0] and d.score <= LINE and d.kind != Kind.VEHICLE for d in doubtful)
     return kept
+
+
+def test_who_is_neither_believed_nor_somebody_elses_body_is_doubtful():
+    high, low, same = somebody(0.5), somebody(0.3, BOX + np.array([100, 0, 100, 0], np.float32)), somebody(0.3, BOX + np.float32(4))
+    assert split((high, low, same), scene(0.0), LINE, CONFIG) == ((high,), (low,))
 
 
 def somebody(score: float, box: np.ndarray = BOX, kind: Kind = Kind.PERSON) -> Detection:
