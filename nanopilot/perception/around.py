@@ -19,6 +19,7 @@ import numpy as np
 from nanopilot.geometry import MODEL_FOCAL, MODEL_HEIGHT, image_from_image, looks_aside, model_camera
 from nanopilot.messages import CameraModel, Detection, Frame, Kind, Percept, SideView
 from nanopilot.perception.heads import GRID_STRIDE
+from nanopilot.perception.people import shared
 from nanopilot.perception.runtime import canonical
 
 FRONT_VIEW = np.pi / 4 - 0.1  # rad to each side: the model camera's half, less what its edge cuts
@@ -130,12 +131,6 @@ def sharper(objects: tuple[Detection, ...], far: tuple[Detection, ...], front: C
             both.append(o)
     both += [o for o in left if not theirs(o)]
     return tuple(sorted(both, key=lambda o: -o.score))
-
-
-def shared(a: np.ndarray, b: np.ndarray) -> float:
-    """Intersection over union of two boxes (u0, v0, u1, v1)."""
-    inner = np.prod(np.maximum(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0.0))
-    return float(inner / max(np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]) - inner, 1e-6))
 
 
 def mixed(near: Detection, far: Detection, share: float) -> Detection:

@@ -118,7 +118,7 @@ def _suppress(boxes: Float32[Array, "n 4"], overlap: Float[Array, " n"]) -> Bool
 def at_centre(box: Float32[Array, "11 h w"], row: Int[Array, " n"], column: Int[Array, " n"]) -> Float32[Array, "11 n"]:
     """Boxes of these cells, large ones read between the four cells around their own centres, still relative to these cells.
 
-    A cell is taught only who has his centre in it, so what it says jumps where a centre moves on to the next cell. A small box is left
+    A cell is taught who has his centre in it or, being large, near it, so what it says jumps where a centre moves on. A small box is left
     as it is: the cells around its centre were taught the background, and would have it farther away.
     """
     raw = box[:, row, column]

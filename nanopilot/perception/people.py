@@ -38,7 +38,7 @@ def believed(
     kept, doubtful = [d for d in found if d.score > score], []
     bodies = np.isin(scene, BODIES)
     for d in sorted((d for d in found if d.score <= score and d.kind != Kind.VEHICLE), key=lambda d: -d.score):
-        if any(o.kind != Kind.VEHICLE and _overlap(o.box, d.box) > config.apart for o in kept):
+        if any(o.kind != Kind.VEHICLE and shared(o.box, d.box) > config.apart for o in kept):
             continue  # the same body
         if d.box[3] - d.box[1] >= config.tall and share_of_body(bodies, d.box) >= config.share:
             kept.append(replace(d, score=config.told))
@@ -54,6 +54,7 @@ def share_of_body(bodies: Bool[Array, "h w"], box: Float32[Array, "4"]) -> float
     return float(inside.mean()) if inside.size else 0.0
 
 
-def _overlap(a: Array, b: Array) -> float:
+def shared(a: Float32[Array, "4"], b: Float32[Array, "4"]) -> float:
+    """Intersection over union of two boxes (u0, v0, u1, v1)."""
     inner = np.prod(np.maximum(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0.0))
     return float(inner / max(np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]) - inner, 1e-6))

@@ -36,6 +36,7 @@ def in_picture(percept: Percept, camera: CameraModel, picture: CameraModel) -> P
         lanes=tuple(replace(line, image_points=points(line.image_points)) for line in percept.lanes),
         edges=tuple(replace(edge, image_points=points(edge.image_points)) for edge in percept.edges),
         objects=tuple(replace(o, box=box(o.box)) for o in percept.objects),
+        doubtful=tuple(replace(o, box=box(o.box)) for o in percept.doubtful),
         signs=tuple(replace(s, box=box(s.box)) for s in percept.signs),
         lights=tuple(replace(s, box=box(s.box)) for s in percept.lights),
     )
