@@ -11,7 +11,7 @@ It knows no priority rules or signs, of lights only that who comes across has re
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import atan2, cos, hypot, inf, pi, sin
+from math import asin, atan2, cos, hypot, inf, pi, sin
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -31,7 +31,11 @@ FOOTPRINT = np.stack(np.meshgrid(np.linspace(-0.5, 0.5, 5), np.linspace(-0.5, 0.
 class ConflictConfig:
     """All guesses, tried in the closed-loop tests, unless another origin stands beside."""
 
-    pass_difference: float = 5.0  # m/s at most by which we pass who goes, or stands, in the next lane our way and may pull out
+    pass_difference: float = (
+        5.0  # m/s at most by which we pass who goes in the next lane our way, or stands there but a moment: he may pull out
+    )
+    pass_parked: float = 7.0  # m/s past who has stood there for
+    parked_age: float = 1.0  # s
     pass_distance: float = 5.0  # m between centre lines: farther aside, nobody pulls out in front of us
     walk_distance: float = 2.5  # m from our middle to a person's who is passed so slowly: 1.3 m from our side
     side_margin: float = 0.3  # m between our side and another's
@@ -49,12 +53,18 @@ class ConflictConfig:
     sure_unseen: float = 0.2  # s, and has been seen since
     crossing_slow: float = 2.0  # m/s: who seems to stand abreast of us and across, slower than this, is such a box, and so is who is slower
     crossing_sure: float = 3.0  # velocity_stds (tuning towns 3001, 3003: 247 looks at false ones 1.2 to 3.1, 16 at a true one 4.0 to 5.5)
+    askew_doubt: float = 0.3  # rad by which who goes our way, or stands, is believed to be less askew, from
+    askew_far: float = (
+        20.0  # m on, nearer less: tracks.yaw_std is 0.4 (tuning town 3006: a bus in the next lane, 0.25 rad off, kept us 22 s)
+    )
     drift_time: float = 1.5  # s a sideways speed is believed to last
     drift_doubt: float = 0.4  # of a track's velocity_std, by which its sideways speed is believed less; and
+    sideways: float = 0.5  # of its speed along our way, at most: cars don't drive sideways
     walk_doubt: float = 0.7  # of a person's: 0.5 m/s, about as much as the velocities of who walks along a pavement jump
     cut_in_horizon: float = 3.0  # s
     crossing_horizon: float = 5.0  # s
     certain_horizon: float = 2.0  # s: only a crossing predicted this near is worth an emergency; 14 m/s are gone in 1.75 s
+    certain_std: tuple[float, float] = (1.5, 2.0)  # m, m/s: who is known no better is none (tuning towns: 35 m/s out of a parked row)
     turning_angle: float = 1.6  # rad: who turns has then turned into a road, and goes straight on
     gaining_time: float = 1.5  # s that who crosses is believed to go on accelerating
     acceleration_doubt: float = 1.0  # m/s² by which accelerating and braking is believed less: the tracks' median error is 0.6
@@ -89,7 +99,7 @@ class Occupancy:
     """One track's stay in our corridor: at which times, and between which arc lengths."""
 
     there: Bool[Array, " n"]
-    surely: Bool[Array, " n"]  # even if it is where it seems to be, and nothing is added for doubt
+    surely: Bool[Array, " n"]  # even if all doubt of where it goes is in our favour
     rear: Float[Array, " n"]
     front: Float[Array, " n"]
     along: Float[Array, " n"]  # its speed along the path, m/s
@@ -108,6 +118,8 @@ def occupancy(
     v_s = float(track.vx * tx + track.vy * ty)
     v_d = float(track.vy * tx - track.vx * ty)
     lean = wrap(track.yaw - path.yaw[k])
+    beside = min(track.position_std, config.max_extra_margin)  # m: who may be beside our way is not in it yet: nearer, he is known better
+    doubtful = np.minimum(track.position_std + track.velocity_std * times, config.max_extra_margin)  # m
     edge = cut_off(track, config.edge_bearing) and (standing or abs(sin(lean)) < sin(config.parallel_angle))
     if edge:
         lean, d = 0.0, d - v_d * track.unseen
@@ -119,12 +131,14 @@ def occupancy(
         and (standing or not turns_off)
     ):
         doubt = inf if edge else config.drift_doubt * track.velocity_std
-        v_s, v_d = (0.0, 0.0) if standing else (v_s, max(v_d - doubt, 0.0) if v_d > 0 else min(v_d + doubt, 0.0))
-        half_l = 0.5 * (track.length * abs(cos(lean)) + track.width * abs(sin(lean)))
-        half_w = 0.5 * (track.width * abs(cos(lean)) + track.length * abs(sin(lean)))
+        v_d = float(np.copysign(min(max(abs(v_d) - doubt, 0.0), config.sideways * abs(v_s)), v_d))
+        v_s, v_d = (0.0, 0.0) if standing else (v_s, v_d)
+        askew = max(asin(abs(sin(lean))) - config.askew_doubt * min(hypot(track.x, track.y) / config.askew_far, 1.0), 0.0)
+        half_l = 0.5 * (track.length * cos(askew) + track.width * sin(askew))
+        half_w = 0.5 * (track.width * cos(askew) + track.length * sin(askew))
         if edge and standing:
             half_w = 0.0  # a picture's side makes it stand askew and a metre nearer: in our lane only if its middle is
-        if abs(d) - half_w - abs(v_d) * config.drift_time > half_width:
+        if abs(d) - half_w - abs(v_d) * config.drift_time > half_width - beside:
             return None
         slowing = min(max(track.acceleration + config.acceleration_doubt, -config.lead_max_braking), 0.0)  # a lead never accelerates
         braking = slowing * np.sign(v_s)
@@ -134,14 +148,14 @@ def occupancy(
         along = v_s + braking * braked
         centre = s + v_s * times + braking * braked * (times - 0.5 * braked)
         side = d + v_d * np.minimum(times, config.drift_time)
-        there = np.abs(side) - half_w < half_width
-        return Occupancy(there, there, centre - half_l, centre + half_l, along, True)
+        into = np.abs(side) - half_w
+        return Occupancy(into < half_width - beside, into < half_width - doubtful, centre - half_l, centre + half_l, along, True)
 
     if standing:
-        speed, rate, course, growing = 0.0, 0.0, track.yaw, np.zeros(len(times))
+        speed, rate, course, growing = 0.0, 0.0, track.yaw, np.full(len(times), -beside)
     else:
         rate, course = track.yaw_rate, atan2(track.vy, track.vx)
-        growing = np.minimum(track.position_std + track.velocity_std * times, config.max_extra_margin)
+        growing = doubtful
         if track.kind == Kind.PERSON:  # nobody knows how a person turns: straight on, and along the road unless surely across it
             rate, surely_across = 0.0, max(abs(v_d) - config.walk_doubt * track.velocity_std, 0.0)
             speed, course = hypot(v_s, surely_across), path.yaw[k] + atan2(np.copysign(surely_across, v_d), v_s)
@@ -172,7 +186,7 @@ def occupancy(
     station, across, _ = path.locate(middle[near, None] + corner)  # (m, 15)
     inside = (np.abs(across) < half_width + growing[near, None]) & (station > 0) & (station < path.s[-1])
     there[near] = inside.any(1)
-    surely[near] = (inside & (np.abs(across) < half_width)).any(1)
+    surely[near] = (inside & (np.abs(across) < half_width - np.abs(growing[near, None]))).any(1)
     rear[near] = np.where(inside, station, np.inf).min(1)
     front[near] = np.where(inside, station, -np.inf).max(1)
     return Occupancy(there, surely, rear, front, along, False)
@@ -192,7 +206,9 @@ def passing_speeds(
         ours = walks or (abs(sin(lean)) < sin(config.parallel_angle) and along > -config.standing_speed)
         aside = config.walk_distance if walks else config.pass_distance
         beside = (np.abs(path.s - s) < max(0.5 * track.length, 1.0)) & (abs(d) < aside) & ours
-        v2[beside] = np.minimum(v2[beside], (max(along, 0.0) + config.pass_difference) ** 2)
+        parked = not walks and hypot(track.vx, track.vy) < config.standing_speed and track.age > config.parked_age
+        fastest = config.pass_parked if parked else max(along, 0.0) + config.pass_difference
+        v2[beside] = np.minimum(v2[beside], fastest**2)
     slope = 2 * gaps.comfort_deceleration * path.s
     return np.sqrt(np.minimum.accumulate((v2 + slope)[::-1])[::-1] - slope)
 
@@ -246,6 +262,7 @@ def assess(
         first = int(np.argmax(o.there))
         lean = abs(sin(wrap(track.yaw - path.yaw[k])))
         hearsay = cut_off(track, config.sure_bearing) and (lean < sin(config.sure_lean) or track.unseen > config.sure_unseen)
+        hearsay |= track.position_std > config.certain_std[0] or track.velocity_std > config.certain_std[1]
         joining = max(config.standing_speed, config.joining_share * hypot(track.vx, track.vy))
         merges = o.along[first] > joining
         stands = np.abs(o.along).max() < config.standing_speed and hypot(track.vx, track.vy) < config.standing_speed

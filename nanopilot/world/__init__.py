@@ -35,6 +35,7 @@ class Config:
     signals: SignalConfig = field(default_factory=SignalConfig)
     aim: AimConfig = field(default_factory=AimConfig)
     rules_of_the_road: bool = False  # signs and lights count: off in MetaDrive's maps, whose signs stand anywhere
+    lone_probability: float = 0.3  # of a lane to the left or right, below which ours is the only one of our direction
     max_gap: float = 0.5  # s between observations that dead reckoning bridges; guess: 5 m of unseen road at 10 m/s
     max_lag: float = 0.1  # s a percept's frame may differ from its observation
 
@@ -92,12 +93,15 @@ def step(state: State, observation: Observation, percept: Percept | None, config
     state = replace(state, aim=aim.step(state.aim, motion, percept.lanes if usable else (), config.aim))
     others = tracks.forget(others, config.tracks)
     seen_path = lane.path if usable else None
-    pose = localise.update(pose, car, observation.gps, observation.route, seen_path, observation.t, dt, config.localise)
-    state = replace(state, lanes=lane, tracks=others, localise=pose, car=car, t=observation.t)
+    lone = max(lane.lane_left, lane.lane_right) < config.lone_probability
+    pose = localise.update(pose, car, observation.gps, observation.route, seen_path, lone, observation.t, dt, config.localise)
     if config.rules_of_the_road:
-        ahead = localise.ahead(pose, config.localise)
-        seen = signals.step(state.signals, percept if usable else None, ahead, motion.travelled, dt, config.signals)
+        told = localise.ahead(pose, config.localise)
+        seen = signals.step(state.signals, percept if usable else None, told, motion.travelled, dt, config.signals)
+        if seen.measured is not None:
+            pose = localise.lined(pose, seen.distance, *seen.measured, motion.travelled, config.localise)
         state = replace(state, signals=seen)
+    state = replace(state, lanes=lane, tracks=others, localise=pose, car=car, t=observation.t)
     return state, _told(state, config)
 
 

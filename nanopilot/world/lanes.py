@@ -42,7 +42,7 @@ class LaneConfig:
     settle_beside: float = 0.5  # s, same for lanes beside ours
     lone_line_std: float = 100.0  # m: what a line says of the own lane's centre where the other one isn't seen, once there is a path
     blind_memory: float = 5.0  # s in which probabilities fade when blind
-    route_std: float = 1.0  # m by which the map's line may lie beside the lane's centre, whatever the receiver says, and
+    route_std: float = 0.3  # m by which the map's line may lie beside the lane's centre, whatever the receiver says, and
     route_along: float = 0.5  # share of the receiver's error that moves it sideways where the road ahead has turned by 90 degrees
     change_slack: float = 0.3  # share of a lane width by which a lane change's offset may miss
     crossed: float = 0.3  # share of a lane width out of the centre at which we may be changing lanes

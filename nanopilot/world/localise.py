@@ -4,8 +4,9 @@ In: own motion, GpsFix, Route, the perceived path. Out: route line in the vehicl
 State (x, y, yaw, gps bias x, gps bias y, yaw-rate bias). A receiver's error is mostly correlated (Gauss-Markov), so
 averaging fixes doesn't help: the bias is a state of its own and the pose stays honestly uncertain. Progress along
 the route is sought only near the last, so loops and self-crossing routes do no harm. Where road and route are both
-straight the perceived path corrects the yaw, and shows how far beside the route's line our lane runs: the line is told
-moved over by that, which through a junction stays right to some decimetres while the receiver may be off by metres.
+straight the perceived path corrects the yaw, and shows how far beside the route's line our lane runs. A lone lane is where the line runs,
+and what it seems aside is our own error; of one of several the line is told moved over by that. A light or sign seen tells how far the
+junction is. So after a turn or two the receiver's error, metres, is known to decimetres both ways, and with it the way through the next.
 Source: Bar-Shalom, Li & Kirubarajan 2001, ch. 8 (correlated measurement noise by state augmentation).
 """
 
@@ -16,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
-from nanopilot.geometry import child_from_parent, project, resample, wrap
+from nanopilot.geometry import child_from_parent, project, resample, smoothed, wrap
 from nanopilot.messages import PATH_ARC, ROUTE_ARC, CarState, GpsFix, Route, Turn
 from nanopilot.world.curves import RoadCurve, normals
 from nanopilot.world.motion import Motion
@@ -48,12 +49,15 @@ class LocaliseConfig:
     search_stds: float = 3.0
     off_route: float = 30.0  # m from the route at which it is sought everywhere again
     passed: float = 3.0  # m behind which a manoeuvre is over
+    line_spacing: float = 2.0  # m between the points of the line made through the route's
     match_std: float = 0.05  # rad: perceived road against route, both straight
     match_tau: float = 5.0  # s over which that error stays the same
     match_length: float = 15.0  # m of path and route compared
     match_bend: float = 0.05  # rad of bend in it that is still straight
     match_gate: float = 0.3  # rad
     aside_std: float = 0.3  # m: lane against route, in one frame
+    line_gate: float = 4.0  # squared Mahalanobis distance above which a light or sign isn't this junction's
+    line_memory: float = 5.0  # m over which what it tells errs alike
     aside_tau: float = 1.0  # s over which that error stays the same
     aside_drift: float = 0.4  # m / sqrt(s): the receiver's, 2 m over gps_tau
     aside_jump: float = 2.0  # m: more is another lane, and begun anew
@@ -64,9 +68,10 @@ class LocaliseConfig:
 
 @dataclass(frozen=True)
 class Line:
-    """A Route with the arc length of its points."""
+    """A Route, a smooth line through its points, and that line's arc lengths."""
 
     route: Route
+    points: Float[Array, "n 2"]
     s: Float[Array, " n"]
 
 
@@ -96,6 +101,7 @@ class Ahead:
     goal_distance: float
     speed_limit: float
     localisation_std: float
+    along_std: float  # m, of our progress
 
 
 def predict(state: LocaliseState, motion: Motion, config: LocaliseConfig) -> LocaliseState:
@@ -133,42 +139,65 @@ def update(
     gps: GpsFix | None,
     route: Route | None,
     path: RoadCurve | None,
+    lone: bool,
     t: float,
     dt: float,
     config: LocaliseConfig,
 ) -> LocaliseState:
-    """Pose corrected by a new fix and by the path, progress found on the (new) route."""
+    """Pose corrected by a new fix and by the path, progress found on the (new) route; `lone` where our side of the road has one lane."""
     if route is not None and (state.line is None or not _same(route, state.line.route)):
-        state = replace(state, line=Line(route, _arc(route.points)), s=-1.0, off=0.0, passed=0, aside_var=np.inf)
+        points = smoothed(route.points, config.line_spacing)
+        state = replace(state, line=Line(route, points, _arc(points)), s=-1.0, off=0.0, passed=0, aside_var=np.inf)
     if gps is not None and gps.t > state.gps_t:
         state = _fixed(state, car, gps, t, config)
     if state.mean is None or state.line is None:
         return state
     state = _progress(state, car.speed * dt, config)
     state = replace(state, aside_var=state.aside_var + config.aside_drift**2 * dt)
-    return state if path is None else _matched(state, path, dt, config)
+    return state if path is None else _matched(state, path, lone, dt, config)
+
+
+def lined(state: LocaliseState, distance: float, seen: float, std: float, travelled: float, config: LocaliseConfig) -> LocaliseState:
+    """Pose corrected along a straight road by a stop line `distance` m ahead on the route and `seen` m ahead, give or take `std`.
+
+    `travelled` since the last frame: who stands sees the same error again.
+    """
+    if state.mean is None or state.line is None or travelled <= 0:
+        return state
+    steps = np.diff(resample(state.line.points, state.s + np.array([0.0, 1.0, distance - 1.0, distance])), axis=0)[::2]
+    forward = steps[0] / np.hypot(*steps[0])
+    bent = forward @ steps[1] < np.cos(config.match_gate) * np.hypot(*steps[1])
+    h = np.zeros((1, 6))
+    h[0, :2] = forward
+    innovation = distance - seen
+    if bent or innovation**2 > config.line_gate * float(h[0] @ state.cov @ h[0] + std**2):
+        return state
+    var = std**2 * max(config.line_memory / travelled, 1.0)
+    mean, cov = _corrected(state.mean, state.cov, h, np.array([innovation]), np.array([[var]]))
+    return replace(state, mean=mean, cov=cov, s=state.s + float(forward @ (mean - state.mean)[:2]))
 
 
 def ahead(state: LocaliseState, config: LocaliseConfig) -> Ahead:
     """What the planner may know; without a route or a fix an empty line and far distances."""
     std = config.unknown_std if state.cov is None else min(float(np.sqrt((state.cov[X, X] + state.cov[Y, Y]) / 2)), config.unknown_std)
     far = config.unknown_distance
-    if state.line is None:
-        return Ahead(np.zeros((0, 2)), std, Turn.STRAIGHT, far, far, config.speed_limit, std)
+    if state.line is None or state.mean is None or state.s < 0:
+        limit = config.speed_limit if state.line is None else state.line.route.speed_limit
+        return Ahead(np.zeros((0, 2)), std, Turn.STRAIGHT, far, far, limit, std, std)
     route = state.line.route
-    if state.mean is None or state.s < 0:
-        return Ahead(np.zeros((0, 2)), std, Turn.STRAIGHT, far, far, route.speed_limit, std)
     x, y, yaw = state.mean[:3]
-    line = child_from_parent(resample(route.points, state.s + ROUTE_ARC), x, y, yaw)
+    line = child_from_parent(resample(state.line.points, state.s + ROUTE_ARC), x, y, yaw)
     aside_std = float(np.sqrt(state.aside_var))
     across = std
     if aside_std < config.aside_told:
         line, across = resample(line + state.aside * normals(line), ROUTE_ARC), aside_std
     goal = max(float(state.line.s[-1]) - state.s, 0.0)
+    forward = np.array([np.cos(yaw), np.sin(yaw)])
+    told = (route.speed_limit, std, float(np.sqrt(forward @ state.cov[:2, :2] @ forward)))
     if state.passed < len(route.manoeuvres):
         following = route.manoeuvres[state.passed]
-        return Ahead(line, across, following.turn, max(following.s - state.s, 0.0), goal, route.speed_limit, std)
-    return Ahead(line, across, Turn.ARRIVE, goal, goal, route.speed_limit, std)
+        return Ahead(line, across, following.turn, max(following.s - state.s, 0.0), goal, *told)
+    return Ahead(line, across, Turn.ARRIVE, goal, goal, *told)
 
 
 def _same(a: Route, b: Route) -> bool:
@@ -206,7 +235,7 @@ def _started(state: LocaliseState, gps: GpsFix, moving: bool, config: LocaliseCo
     if moving:
         yaw, yaw_std = gps.heading, gps.heading_std
     elif state.line is not None:
-        points = state.line.route.points
+        points = state.line.points
         s, _ = project(points, gps.x, gps.y)
         (x0, y0), (x1, y1) = resample(points, np.array([s - 1, s + 1]))
         yaw, yaw_std = float(np.arctan2(y1 - y0, x1 - x0)), config.start_yaw_std
@@ -235,17 +264,17 @@ def _yaw_corrected(m: Array, p: Array, innovation: float, std: float) -> tuple[F
 def _progress(state: LocaliseState, travelled: float, config: LocaliseConfig) -> LocaliseState:
     """Progress `s` by projection onto the route near where it must be by now."""
     x, y = state.mean[:2]
-    line, route = state.line, state.line.route
+    line, manoeuvres = state.line, state.line.route.manoeuvres
     if state.s < 0 or state.off > config.off_route:
         s, d = _project_between(line, x, y, 0.0, config.start_length) if state.s < 0 else (0.0, np.inf)
         if abs(d) > config.start_distance:
-            s, d = project(route.points, x, y)
+            s, d = project(line.points, x, y)
     else:
         wide = config.search_stds * float(np.sqrt(np.trace(state.cov[:2, :2]) / 2))
         expected = state.s + travelled
         s, d = _project_between(line, x, y, expected - max(config.search_back, wide), expected + max(config.search_ahead, wide))
     passed = state.passed
-    while passed < len(route.manoeuvres) and route.manoeuvres[passed].s < s - config.passed:
+    while passed < len(manoeuvres) and manoeuvres[passed].s < s - config.passed:
         passed += 1
     return replace(state, s=s, off=abs(d), passed=passed)
 
@@ -255,16 +284,19 @@ def _project_between(line: Line, x: float, y: float, begin: float, end: float) -
     length = float(line.s[-1])
     begin, end = float(np.clip(begin, 0, length - 1e-3)), float(np.clip(end, 1e-3, length))
     inner = line.s[(line.s > begin) & (line.s < end)]
-    s, d = project(resample(line.route.points, np.concatenate([[begin], inner, [end]])), x, y)
+    s, d = project(resample(line.points, np.concatenate([[begin], inner, [end]])), x, y)
     return begin + s, d
 
 
-def _matched(state: LocaliseState, path: RoadCurve, dt: float, config: LocaliseConfig) -> LocaliseState:
-    """Yaw corrected by the perceived road's heading, and our lane's place beside the route measured, where both are straight."""
+def _matched(state: LocaliseState, path: RoadCurve, lone: bool, dt: float, config: LocaliseConfig) -> LocaliseState:
+    """Yaw corrected by the perceived road's heading, and our lane's place beside the route measured, where both are straight.
+
+    A lone lane is where the route runs: beside it we only seem to be, and the pose is corrected.
+    """
     half = config.match_length / 2
     arc = np.array([0, half, 2 * half])
     seen = np.stack([np.interp(arc, PATH_ARC, path.points[:, k]) for k in (0, 1)], -1)
-    told = resample(state.line.route.points, state.s + arc)
+    told = resample(state.line.points, state.s + arc)
     lines = np.stack([seen, told])  # (2, 3, 2)
     step = np.diff(lines, axis=1)
     bend = np.abs([wrap(a - b) for a, b in np.arctan2(step[..., 1], step[..., 0])])
@@ -274,11 +306,26 @@ def _matched(state: LocaliseState, path: RoadCurve, dt: float, config: LocaliseC
         return state
     std = config.match_std * float(np.sqrt(max(config.match_tau / max(dt, 1e-3), 1.0)))  # many frames tell what one tells
     mean, cov = _yaw_corrected(state.mean, state.cov, innovation, std)
+    var = config.aside_std**2 * max(config.aside_tau / max(dt, 1e-3), 1.0)
+    normal = normals(told)[1]
+    if lone:
+        mean, cov = _across_corrected(mean, cov, seen[1], told[1], normal, var)
     state = replace(state, mean=mean, cov=cov)
     ahead = child_from_parent(told, *mean[:3])
     aside = float((seen[1] - ahead[1]) @ normals(ahead)[1])
-    var = config.aside_std**2 * max(config.aside_tau / max(dt, 1e-3), 1.0)
     if not np.isfinite(state.aside_var) or abs(aside - state.aside) > config.aside_jump:
         return replace(state, aside=aside, aside_var=config.aside_std**2)
     gain = state.aside_var / (state.aside_var + var)
     return replace(state, aside=state.aside + gain * (aside - state.aside), aside_var=(1 - gain) * state.aside_var)
+
+
+def _across_corrected(
+    m: Array, p: Array, seen: Array, told: Array, normal: Array, var: float
+) -> tuple[Float[Array, "6"], Float[Array, "6 6"]]:
+    """Pose moved across the road so that a point `seen` in the vehicle frame lies on the line through `told` in the map's."""
+    c, s = np.cos(m[YAW]), np.sin(m[YAW])
+    point = m[:2] + (c * seen[0] - s * seen[1], s * seen[0] + c * seen[1])
+    h = np.zeros((1, 6))
+    h[0, :2] = normal
+    h[0, YAW] = normal @ (-s * seen[0] - c * seen[1], c * seen[0] - s * seen[1])
+    return _corrected(m, p, h, np.array([normal @ (told - point)]), np.array([[var]]))

@@ -3,7 +3,7 @@
 In: one frame's lights and signs (boxes in the model camera's picture) and how far the route says the next junction is. Out: RoadSignals.
 How far away a light or sign stands follows from how high it stands in the picture, as their heights are standard (a light's middle
 at 3.1 m, a sign's at 2.2 m: German RiLSA, VwV-StVO); it counts for the next junction if it stands about there and not far
-aside. A post near the line corrects the route's distance to it. States are votes that fade; a light out of sight gives way
+aside. A post near the line tells how far that is, for `localise`. States are votes that fade; a light out of sight gives way
 to a sign read here. What was told of a junction is forgotten
 behind it. It knows no arrows and no lanes.
 """
@@ -36,6 +36,9 @@ class SignalConfig:
     across: float = 36.0  # m after it a light may stand: the far side
     aside: float = 6.0  # m, and
     aside_share: float = 0.2  # of its distance: nearer the line, lights of the street across stand 9 m aside and more
+    overhead: float = (
+        7.0  # m to the line from which ours may be above the picture (tuning town 3004: a red one of its five arms counted then)
+    )
     doubt: float = 0.2  # of a distance told by height: slopes, other heights
     sight: float = 80.0  # m to the junction within which its signals are sought
     gain: float = 0.3  # of a frame's vote
@@ -45,8 +48,6 @@ class SignalConfig:
     limit_sight: float = 25.0  # m within which a limit's sign counts
     limit_votes: float = 2.5  # readings until it holds
     post_std: tuple[float, float] = (1.5, 0.08)  # m and share of its distance: where the nearest light or sign stands, against the line
-    post_memory: float = 0.5  # s over which that error stays the same
-    drift: float = 0.3  # m / sqrt(s) by which the receiver's error changes: 2 m over 60 s
     new_junction: float = 8.0  # m by which the next junction's distance grows when the last one is behind us
     keep_before: float = 20.0  # m before a junction that "keep left" is said
 
@@ -58,56 +59,55 @@ class SignalState:
     giving_way: float = 0.0
     unseen: float = 0.0  # s since the light was last seen
     distance: float = np.inf  # to the junction, by the route
-    shift: float = 0.0  # m by which it is farther than the route says, as lights and signs tell
-    shift_var: float = np.inf
+    measured: tuple[float, float] | None = None  # m to its line, as the nearest light or sign tells now, and its standard deviation
     limit: float = 0.0  # m/s that the last sign told; 0: none yet
     limit_votes: dict[float, float] = field(default_factory=dict)
 
 
 def step(state: SignalState, percept: Percept | None, ahead: Ahead, travelled: float, dt: float, config: SignalConfig) -> SignalState:
     """Votes moved on by a frame; forgotten once the junction has changed."""
-    distance = _junction(ahead, config)
+    distance = junction(ahead, config)
     if distance > state.distance - travelled + config.new_junction:
         state = SignalState(limit=state.limit, limit_votes=state.limit_votes)
-    var = min(state.shift_var + config.drift**2 * dt, ahead.localisation_std**2)
-    state = replace(state, distance=distance, unseen=state.unseen + dt, shift_var=var)
+    state = replace(state, distance=distance, unseen=state.unseen + dt, measured=None)
     if percept is None or not np.isfinite(distance):
         return state
     if distance < config.sight:
         lights = [x for x in percept.lights if _there(x.box, config.light_height, distance, config.across, config)]
         if lights:
-            votes = np.array(state.votes) * (1 - config.gain)
             best = max(lights, key=lambda x: (x.box[2] - x.box[0]) * x.probability)
-            votes[tuple(Light).index(best.state)] += config.gain
-            state = replace(state, votes=tuple(votes.tolist()), unseen=0.0)
-            state = _measured(state, lights, config.light_height, -config.light_behind, dt, config)
+            if not _anothers(state, best.state, distance, config):
+                votes = np.array(state.votes) * (1 - config.gain)
+                votes[tuple(Light).index(best.state)] += config.gain
+                state = replace(state, votes=tuple(votes.tolist()), unseen=0.0)
+                state = _measured(state, lights, config.light_height, -config.light_behind, config)
         for name, field_name in (("stop", "stop"), ("yield", "giving_way")):
             signs = [x for x in percept.signs if x.name == name and _there(x.box, config.sign_height, distance, config.before, config)]
             if signs:
                 now = getattr(state, field_name)
                 state = replace(state, **{field_name: now + config.gain * (max(x.probability for x in signs) - now)})
-                state = _measured(state, signs, config.sign_height, config.sign_before, dt, config)
+                state = _measured(state, signs, config.sign_height, config.sign_before, config)
     return _limited(state, percept, config)
 
 
+def _anothers(state: SignalState, seen: Light, distance: float, config: SignalConfig) -> bool:
+    """Whether a red light is another road's: ours was green, would be amber first, and is above the picture by now."""
+    ours = tuple(Light)[int(np.argmax(state.votes))] if max(state.votes) > config.told else None
+    return seen == Light.RED and ours == Light.GREEN and distance < config.overhead
+
+
 def _measured(
-    state: SignalState, seen: Sequence[TrafficLight | TrafficSign], height: float, to_line: float, dt: float, config: SignalConfig
+    state: SignalState, seen: Sequence[TrafficLight | TrafficSign], height: float, to_line: float, config: SignalConfig
 ) -> SignalState:
-    """The junction's distance corrected by the nearest light or sign, `to_line` m before the line; one far behind it is refused."""
+    """The junction's distance by the nearest light or sign, `to_line` m before the line."""
     told = min(place(x.box, height, config)[0] for x in seen) + config.camera_x + to_line
-    std = config.post_std[0] + config.post_std[1] * told
-    innovation = told - state.distance - state.shift
-    if abs(innovation) > 2 * float(np.sqrt(state.shift_var + std**2)):
-        return state
-    gain = state.shift_var / (state.shift_var + std**2 * max(config.post_memory / max(dt, 1e-3), 1.0))
-    return replace(state, shift=state.shift + gain * innovation, shift_var=(1 - gain) * state.shift_var)
+    return replace(state, measured=(told, config.post_std[0] + config.post_std[1] * told))
 
 
 def told(state: SignalState, ahead: Ahead, config: SignalConfig) -> tuple[RoadSignal, ...]:
     """What is believed now."""
     out = []
-    distance = max(state.distance + state.shift, 0.0)
-    std = float(np.sqrt(min(state.shift_var, ahead.localisation_std**2)))
+    distance, std = junction(ahead, config), ahead.along_std
     k = int(np.argmax(state.votes))
     signed = state.unseen > config.light_against_sign and max(state.stop, state.giving_way) > config.sign_told
     if state.votes[k] > config.told * max(sum(state.votes), config.told) and not signed:
@@ -138,7 +138,8 @@ def _there(box: np.ndarray, height: float, junction: float, after: float, config
     )
 
 
-def _junction(ahead: Ahead, config: SignalConfig) -> float:
+def junction(ahead: Ahead, config: SignalConfig) -> float:
+    """Metres to the next junction by the route; inf where it names none."""
     if ahead.next_turn in JUNCTIONS:
         return ahead.next_turn_distance
     if ahead.next_turn in (Turn.KEEP_LEFT, Turn.KEEP_RIGHT):

@@ -130,10 +130,12 @@ def passing(*tracks):
     return passing_speeds(STRAIGHT, tracks, np.full(len(STRAIGHT.s), 13.9), GAPS, CONFIG)
 
 
-@pytest.mark.parametrize("speed", [0.0, 3.0])
-def test_a_slow_neighbour_is_passed_at_a_limited_difference_reached_by_comfortable_braking(speed):
-    table = passing(track(40.0, 3.5, 0.0, speed))
-    allowed = speed + CONFIG.pass_difference
+@pytest.mark.parametrize(
+    ("speed", "age", "allowed"),
+    [(0.0, 3.0, CONFIG.pass_parked), (0.0, 0.5, CONFIG.pass_difference), (3.0, 3.0, 3.0 + CONFIG.pass_difference)],
+)
+def test_a_slow_neighbour_is_passed_at_a_limited_difference_reached_by_comfortable_braking(speed, age, allowed):
+    table = passing(replace(track(40.0, 3.5, 0.0, speed), age=age))
     beside = np.abs(STRAIGHT.s - 40.0) < 2.2
     assert table[beside] == pytest.approx(allowed)
     before = STRAIGHT.s < 37.0
@@ -153,6 +155,46 @@ def test_a_slow_neighbour_is_passed_at_a_limited_difference_reached_by_comfortab
 )
 def test_nobody_else_slows_our_passing(other):
     assert passing(other) == pytest.approx(13.9)
+
+
+def oncoming(y, **known):
+    """A car that comes towards us, `y` m left of our middle, 20 m ahead at 8 m/s: in our way if that is where it is."""
+    return replace(track(20.0, y, np.pi, 8.0), **known)
+
+
+@pytest.mark.parametrize(
+    ("other", "emergency"),
+    [
+        (oncoming(0.0), True),
+        (oncoming(1.2), True),
+        (oncoming(0.0, velocity_std=2.1), False),
+        (oncoming(0.0, position_std=1.6), False),
+        (oncoming(0.0, velocity_std=1.9, position_std=1.4), True),
+        (track(14.0, 8.0, -np.pi / 2, 8.0), True),  # across
+        (replace(track(14.0, 8.0, -np.pi / 2, 8.0), velocity_std=2.1), False),
+    ],
+)
+def test_an_emergency_is_only_who_is_well_known_and_in_our_way_by_more_than_he_may_be_elsewhere(other, emergency):
+    verdict = judge(other)
+    assert verdict.yields == (1,) and np.isfinite(verdict.bounds.stop).any()  # yielded to, in any case
+    assert np.isfinite(verdict.bounds.object).any() == emergency
+
+
+def test_who_may_stand_beside_our_way_is_not_in_it_until_he_is_known_well():
+    def stands(y, std, yaw=0.0, kind=Kind.VEHICLE, width=1.8):
+        return replace(track(40.0, y, yaw, 0.0, kind=kind, width=width), position_std=std)
+
+    assert free(judge(stands(-1.8, 0.6))) and judge(stands(-1.8, 0.2)).lead_id == 1  # 0.33 m within the corridor
+    assert judge(stands(0.0, 0.9)).lead_id == 1  # in the middle, doubt or not
+    person = {"kind": Kind.PERSON, "width": 0.5}
+    assert free(judge(stands(-1.2, 0.6, **person))) and judge(stands(-1.2, 0.1, **person)).lead_id == 1
+    assert free(judge(stands(2.8, 0.2, 0.25)))  # askew by less than yaws are known to, far away
+
+
+def test_what_hardly_goes_ahead_does_not_go_sideways():
+    slow = replace(track(40.0, -3.1, 0.0, 0.7), vy=1.2)  # told so of a parked car
+    assert free(judge(slow))
+    assert judge(replace(track(40.0, -3.1, 0.0, 5.0), vy=1.2), speed=12.0).lead_id == 1  # who drives may come over
 
 
 def test_an_emergency_needs_who_would_touch_us_without_the_margin_for_doubt():

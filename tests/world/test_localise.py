@@ -5,8 +5,9 @@ import pytest
 from scipy.stats import chi2
 
 from nanopilot.geometry import child_from_parent, parent_from_child, resample, rotation_2d
-from nanopilot.messages import ROUTE_ARC, CarState, GpsFix, Manoeuvre, Route, Turn
-from nanopilot.world.localise import LocaliseConfig, LocaliseState, ahead, predict, update
+from nanopilot.messages import PATH_ARC, ROUTE_ARC, CarState, GpsFix, Manoeuvre, Route, Turn
+from nanopilot.world.curves import RoadCurve
+from nanopilot.world.localise import LocaliseConfig, LocaliseState, ahead, lined, predict, update
 from nanopilot.world.motion import own_motion
 
 DT, SIGMA, TAU, WHITE = 0.1, 2.0, 60.0, 0.3
@@ -38,7 +39,7 @@ def drive(
         if last is not None:
             m = own_motion(car, car, DT)  # the mean yaw rate over the step is `turn`
             state = predict(state, m, CONFIG)
-        state = update(state, car, gps_fix, route if k == 0 else None, None, k * DT, DT if k else 0.0, CONFIG)
+        state = update(state, car, gps_fix, route if k == 0 else None, None, False, k * DT, DT if k else 0.0, CONFIG)
         last = car
         out.append((state, np.array([*xy[k], yaw[k]])))
     return out
@@ -109,7 +110,7 @@ def test_progress_on_a_route_that_crosses_itself_and_comes_back_never_jumps(seed
 def test_a_route_on_which_the_car_is_found_in_the_middle():
     route = straight_route()
     state = update(
-        LocaliseState(), CarState(0.0, 5.0, 0.0, 0.0, 0.0), GpsFix(0.0, 203.0, 4.0, 2.0, 0.1, 0.05), route, None, 0.0, 0.0, CONFIG
+        LocaliseState(), CarState(0.0, 5.0, 0.0, 0.0, 0.0), GpsFix(0.0, 203.0, 4.0, 2.0, 0.1, 0.05), route, None, False, 0.0, 0.0, CONFIG
     )
     assert state.s == pytest.approx(203.0) and ahead(state, CONFIG).goal_distance == pytest.approx(197.0)
 
@@ -123,7 +124,7 @@ def test_a_new_route_in_the_middle_of_a_drive_is_followed_from_where_we_are():
         [np.stack([np.arange(160.0, 241, 5), np.zeros(17)], -1), np.stack([np.full(20, 240.0), -np.arange(5.0, 105, 5)], -1)]
     )
     new = Route(line, (Manoeuvre(Turn.RIGHT, 70.0), Manoeuvre(Turn.ARRIVE, 180.0)), 10.0)
-    state = update(state, CarState(20.1, 8.0, 0.0, 0.0, 0.0), None, new, None, 20.1, 0.1, CONFIG)
+    state = update(state, CarState(20.1, 8.0, 0.0, 0.0, 0.0), None, new, None, False, 20.1, 0.1, CONFIG)
     told = ahead(state, CONFIG)
     assert (told.next_turn, state.passed) == (Turn.RIGHT, 0)
     assert told.next_turn_distance == pytest.approx(70.0, abs=1.0) and told.goal_distance == pytest.approx(180.0, abs=1.0)
@@ -135,7 +136,7 @@ def test_standing_still_the_route_tells_the_yaw_and_the_receivers_course_is_igno
     state, car = LocaliseState(), CarState(0.0, 0.0, 0.0, 0.0, 0.0)
     for k in range(20):
         fix = GpsFix(float(k), 0.0, 0.0, 2.0, -2.0, np.radians(3))
-        state = update(predict(state, own_motion(car, car, 1.0), CONFIG), car, fix, turned, None, float(k), 1.0, CONFIG)
+        state = update(predict(state, own_motion(car, car, 1.0), CONFIG), car, fix, turned, None, False, float(k), 1.0, CONFIG)
     assert state.mean[2] == pytest.approx(1.0, abs=1e-6)
 
 
@@ -157,25 +158,83 @@ def test_a_wild_fix_is_refused_and_a_lasting_one_believed():
     car = CarState(0.0, 8.0, 0.0, 0.0, 0.0)
     for k in range(CONFIG.max_refused + 1):
         before = state
-        state = update(state, car, GpsFix(20.0 + k, 300.0, 100.0, 2.0, 0.0, 0.05), None, None, 20.0 + k, 0.05, CONFIG)
+        state = update(state, car, GpsFix(20.0 + k, 300.0, 100.0, 2.0, 0.0, 0.05), None, None, False, 20.0 + k, 0.05, CONFIG)
         if k < CONFIG.max_refused:
             np.testing.assert_array_equal(state.cov[:2, :2], before.cov[:2, :2])
     np.testing.assert_allclose(state.mean[:2], [300, 100])
 
 
 def test_the_perceived_road_improves_the_yaw_on_straights_only():
-    from nanopilot.messages import PATH_ARC
-    from nanopilot.world.curves import RoadCurve
-
     route, car = straight_route(), CarState(0.0, 8.0, 0.0, 0.0, 0.0)
     fix = GpsFix(0.0, 50.0, 0.0, 2.0, 0.1, 0.1)
-    start = update(LocaliseState(), car, fix, route, None, 0.0, 0.0, CONFIG)
+    start = update(LocaliseState(), car, fix, route, None, False, 0.0, 0.0, CONFIG)
     flat = np.zeros(len(PATH_ARC))
     level = RoadCurve(parent_from_child(np.stack([PATH_ARC, flat], -1), 0.0, 0.0, 0.0), flat + 0.1, flat, 1.0)
     bent = RoadCurve(np.stack([PATH_ARC, PATH_ARC**2 / 60], -1), flat + 0.1, flat, 1.0)
     state, other = start, start
     for k in range(400):
-        state = update(state, car, None, None, level, k * 0.05, 0.05, CONFIG)
-        other = update(other, car, None, None, bent, k * 0.05, 0.05, CONFIG)
+        state = update(state, car, None, None, level, False, k * 0.05, 0.05, CONFIG)
+        other = update(other, car, None, None, bent, False, k * 0.05, 0.05, CONFIG)
     assert abs(state.mean[2]) < 0.03 and np.sqrt(state.cov[2, 2]) > 0.01  # true yaw 0, and no false certainty
     assert other.mean[2] == start.mean[2]
+
+
+def started(x: float = 50.0, y: float = 0.0, route: Route | None = None) -> LocaliseState:
+    """After one fix, 2 m sure, on a straight route with a turn at 100 m."""
+    route = route or straight_route(manoeuvres=(Manoeuvre(Turn.LEFT, 100.0), Manoeuvre(Turn.ARRIVE, 400.0)))
+    car, fix = CarState(0.0, 8.0, 0.0, 0.0, 0.0), GpsFix(0.0, x, y, 2.0, 0.0, 0.02)
+    return update(LocaliseState(), car, fix, route, None, False, 0.0, 0.0, CONFIG)
+
+
+def lane_at(offset: float) -> RoadCurve:
+    flat = np.zeros(len(PATH_ARC))
+    return RoadCurve(np.stack([PATH_ARC, flat + offset], -1), flat + 0.1, flat, 1.0)
+
+
+@pytest.mark.parametrize("aside", [1.5, -1.5])
+def test_a_lone_lane_tells_where_we_are_across_and_one_of_several_does_not(aside):
+    """The receiver says we drive in the route's middle; the lane runs `aside` m to our left."""
+    alone = several = started()
+    for k in range(200):
+        alone = update(alone, CarState(0.0, 8.0, 0.0, 0.0, 0.0), None, None, lane_at(aside), True, k * 0.05, 0.05, CONFIG)
+        several = update(several, CarState(0.0, 8.0, 0.0, 0.0, 0.0), None, None, lane_at(aside), False, k * 0.05, 0.05, CONFIG)
+    assert alone.mean[1] == pytest.approx(-aside, abs=0.15) and abs(alone.aside) < 0.3
+    assert several.mean[1] == pytest.approx(0.0, abs=0.1) and several.aside == pytest.approx(aside, abs=0.1)
+    assert 0.02 < np.sqrt(alone.cov[1, 1]) < 0.3 < 1.9 < np.sqrt(alone.cov[0, 0])  # along, it tells nothing
+    for state in (alone, several):  # either way the line is told where the lane is
+        assert ahead(state, CONFIG).route_line[2, 1] == pytest.approx(aside, abs=0.2)
+
+
+def test_what_the_lane_told_across_is_known_along_after_a_turn():
+    state = started()
+    for k in range(200):
+        state = update(state, CarState(0.0, 8.0, 0.0, 0.0, 0.0), None, None, lane_at(1.5), True, k * 0.05, 0.05, CONFIG)
+    fix = GpsFix(10.0, 50.0, 0.0, 2.0, 0.0, 0.02)  # the receiver says the same as before: its error lasts
+    state = update(state, CarState(0.0, 8.0, 0.0, 0.0, 0.0), fix, None, None, True, 10.0, 0.05, CONFIG)
+    assert state.mean[1] == pytest.approx(-1.5, abs=0.2)
+
+
+@pytest.mark.parametrize("error", [2.5, -2.5])
+def test_a_stop_line_seen_tells_where_we_are_along(error):
+    """The line is `error` m farther than the route has it."""
+    state = started()
+    for _ in range(200):
+        distance = ahead(state, CONFIG).next_turn_distance
+        state = lined(state, distance, 50.0 + error, 2.0, 0.4, CONFIG)
+    told = ahead(state, CONFIG)
+    assert told.next_turn_distance == pytest.approx(50.0 + error, abs=0.4) and 0.1 < told.along_std < 0.8
+    assert state.mean[0] == pytest.approx(50.0 - error, abs=0.4) and state.mean[1] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_stop_line_is_not_believed_standing_round_a_bend_or_at_another_junctions_distance():
+    state = started()
+    for refused in (
+        lined(state, 50.0, 52.0, 2.0, 0.0, CONFIG),  # we stand: the same error again
+        lined(state, 50.0, 57.0, 2.0, 0.4, CONFIG),  # 2.5 standard deviations
+        lined(LocaliseState(), 50.0, 52.0, 2.0, 0.4, CONFIG),  # no fix yet
+    ):
+        assert refused.mean is None or np.array_equal(refused.mean, state.mean)
+    corner = np.concatenate([straight_route(80.0).points, np.stack([np.full(20, 80.0), np.arange(5.0, 105, 5)], -1)])
+    state = started(route=Route(corner, (), 10.0))
+    assert np.array_equal(lined(state, 50.0, 52.0, 2.0, 0.4, CONFIG).mean, state.mean)
+    assert not np.array_equal(lined(state, 20.0, 22.0, 2.0, 0.4, CONFIG).mean, state.mean)  # before it
