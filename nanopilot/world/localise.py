@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float
 
 from nanopilot.geometry import child_from_parent, project, resample, smoothed, wrap
-from nanopilot.messages import PATH_ARC, ROUTE_ARC, CarState, GpsFix, Route, Turn
+from nanopilot.messages import PATH_ARC, ROUTE_ARC, CarState, GpsFix, Manoeuvre, Route, Turn
 from nanopilot.world.curves import RoadCurve, normals
 from nanopilot.world.motion import Motion
 
@@ -50,6 +50,7 @@ class LocaliseConfig:
     off_route: float = 30.0  # m from the route at which it is sought everywhere again
     passed: float = 3.0  # m behind which a manoeuvre is over
     line_spacing: float = 2.0  # m between the points of the line made through the route's
+    most_missing: float = 1.0  # m a radian of bend, by which that line may be shorter than the road
     match_std: float = 0.05  # rad: perceived road against route, both straight
     match_tau: float = 5.0  # s over which that error stays the same
     match_length: float = 15.0  # m of path and route compared
@@ -68,11 +69,12 @@ class LocaliseConfig:
 
 @dataclass(frozen=True)
 class Line:
-    """A Route, a smooth line through its points, and that line's arc lengths."""
+    """A Route, a smooth line through its points, that line's arc lengths, and those of the manoeuvres."""
 
     route: Route
     points: Float[Array, "n 2"]
     s: Float[Array, " n"]
+    manoeuvres: tuple[Manoeuvre, ...]
 
 
 @dataclass(frozen=True)
@@ -146,8 +148,7 @@ def update(
 ) -> LocaliseState:
     """Pose corrected by a new fix and by the path, progress found on the (new) route; `lone` where our side of the road has one lane."""
     if route is not None and (state.line is None or not _same(route, state.line.route)):
-        points = smoothed(route.points, config.line_spacing)
-        state = replace(state, line=Line(route, points, _arc(points)), s=-1.0, off=0.0, passed=0, aside_var=np.inf)
+        state = replace(state, line=_line(route, config), s=-1.0, off=0.0, passed=0, aside_var=np.inf)
     if gps is not None and gps.t > state.gps_t:
         state = _fixed(state, car, gps, t, config)
     if state.mean is None or state.line is None:
@@ -194,14 +195,27 @@ def ahead(state: LocaliseState, config: LocaliseConfig) -> Ahead:
     goal = max(float(state.line.s[-1]) - state.s, 0.0)
     forward = np.array([np.cos(yaw), np.sin(yaw)])
     told = (route.speed_limit, std, float(np.sqrt(forward @ state.cov[:2, :2] @ forward)))
-    if state.passed < len(route.manoeuvres):
-        following = route.manoeuvres[state.passed]
+    if state.passed < len(state.line.manoeuvres):
+        following = state.line.manoeuvres[state.passed]
         return Ahead(line, across, following.turn, max(following.s - state.s, 0.0), goal, *told)
     return Ahead(line, across, Turn.ARRIVE, goal, goal, *told)
 
 
 def _same(a: Route, b: Route) -> bool:
     return a is b or (np.array_equal(a.points, b.points) and a.manoeuvres == b.manoeuvres and a.speed_limit == b.speed_limit)
+
+
+def _line(route: Route, config: LocaliseConfig) -> Line:
+    """The line through the route's points. It is a little shorter than the road: what is missing at its end is missing in the bends."""
+    points = smoothed(route.points, config.line_spacing)
+    s = _arc(points)
+    heading = np.unwrap(np.arctan2(*np.diff(points, axis=0).T[::-1]))
+    bent = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(heading, prepend=heading[0])))])
+    missing = route.manoeuvres[-1].s - s[-1] if route.manoeuvres and route.manoeuvres[-1].turn == Turn.ARRIVE else 0.0
+    if not 0 < missing < config.most_missing * bent[-1]:
+        return Line(route, points, s, route.manoeuvres)
+    along = np.interp([m.s for m in route.manoeuvres], s + missing * bent / bent[-1], s)
+    return Line(route, points, s, tuple(replace(m, s=float(at)) for m, at in zip(route.manoeuvres, along, strict=True)))
 
 
 def _arc(points: Float[Array, "n 2"]) -> Float[Array, " n"]:
@@ -264,7 +278,7 @@ def _yaw_corrected(m: Array, p: Array, innovation: float, std: float) -> tuple[F
 def _progress(state: LocaliseState, travelled: float, config: LocaliseConfig) -> LocaliseState:
     """Progress `s` by projection onto the route near where it must be by now."""
     x, y = state.mean[:2]
-    line, manoeuvres = state.line, state.line.route.manoeuvres
+    line, manoeuvres = state.line, state.line.manoeuvres
     if state.s < 0 or state.off > config.off_route:
         s, d = _project_between(line, x, y, 0.0, config.start_length) if state.s < 0 else (0.0, np.inf)
         if abs(d) > config.start_distance:

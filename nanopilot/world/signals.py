@@ -28,6 +28,7 @@ class SignalConfig:
 
     light_height: float = 3.1  # m, of a light's middle
     sign_height: float = 2.2
+    yield_height: float = 2.05  # of its box's: the tip points down
     light_behind: float = 1.2  # m a light's post stands behind the stop line's middle in our towns (RiLSA: 3.5 m where there is room)
     sign_before: float = 1.5  # m a stop or yield sign stands before it
     camera_height: float = model_camera().z
@@ -47,7 +48,10 @@ class SignalConfig:
     light_against_sign: float = 1.0  # s out of sight, and a light was the next junction's, if a stop or yield sign is believed here
     limit_sight: float = 25.0  # m within which a limit's sign counts
     limit_votes: float = 2.5  # readings until it holds
-    post_std: tuple[float, float] = (1.5, 0.08)  # m and share of its distance: where the nearest light or sign stands, against the line
+    post_std: tuple[float, float] = (
+        0.7,
+        0.05,
+    )  # m and share of its distance, of what a post tells (in tuning towns 0.2 m to 20 m, 2 at 60)
     new_junction: float = 8.0  # m by which the next junction's distance grows when the last one is behind us
     keep_before: float = 20.0  # m before a junction that "keep left" is said
 
@@ -81,12 +85,12 @@ def step(state: SignalState, percept: Percept | None, ahead: Ahead, travelled: f
                 votes[tuple(Light).index(best.state)] += config.gain
                 state = replace(state, votes=tuple(votes.tolist()), unseen=0.0)
                 state = _measured(state, lights, config.light_height, -config.light_behind, config)
-        for name, field_name in (("stop", "stop"), ("yield", "giving_way")):
-            signs = [x for x in percept.signs if x.name == name and _there(x.box, config.sign_height, distance, config.before, config)]
+        for name, field_name, height in (("stop", "stop", config.sign_height), ("yield", "giving_way", config.yield_height)):
+            signs = [x for x in percept.signs if x.name == name and _there(x.box, height, distance, config.before, config)]
             if signs:
                 now = getattr(state, field_name)
                 state = replace(state, **{field_name: now + config.gain * (max(x.probability for x in signs) - now)})
-                state = _measured(state, signs, config.sign_height, config.sign_before, config)
+                state = _measured(state, signs, height, config.sign_before, config)
     return _limited(state, percept, config)
 
 

@@ -238,3 +238,26 @@ def test_a_stop_line_is_not_believed_standing_round_a_bend_or_at_another_junctio
     state = started(route=Route(corner, (), 10.0))
     assert np.array_equal(lined(state, 50.0, 52.0, 2.0, 0.4, CONFIG).mean, state.mean)
     assert not np.array_equal(lined(state, 20.0, 22.0, 2.0, 0.4, CONFIG).mean, state.mean)  # before it
+
+
+def test_a_turn_stands_where_the_road_has_it_though_the_line_through_coarse_points_is_shorter():
+    """Two corners of 7 m radius; navigation counts along the road."""
+    arc = np.arange(0.0, np.pi / 2, 0.01)
+    exact = [np.stack([np.arange(0.0, 80.0, 0.1), np.zeros(800)], -1), np.stack([80 + 7 * np.sin(arc), 7 - 7 * np.cos(arc)], -1)]
+    exact += [np.stack([np.full(600, 87.0), 7.0 + np.arange(0.1, 60.05, 0.1)], -1)]
+    exact += [
+        np.stack([94 - 7 * np.cos(arc), 67.1 + 7 * np.sin(arc)], -1),
+        np.stack([94 + np.arange(0.1, 80.0, 0.1), np.full(799, 74.1)], -1),
+    ]
+    road = np.concatenate(exact)
+    total = float(np.hypot(*np.diff(road, axis=0).T).sum())
+    coarse = resample(road, np.linspace(0.0, total, round(total / 10) + 1))
+    last = float(np.hypot(*np.diff(road[: len(road) - 500], axis=0).T).sum())  # 50 m before the end
+    route = Route(coarse, (Manoeuvre(Turn.STRAIGHT, last), Manoeuvre(Turn.ARRIVE, total)), 10.0)
+    state = started(*(road[-600]), route=route)  # 10 m before it
+    told = ahead(update(state, CarState(0.1, 8.0, 0.0, 0.0, 0.0), None, None, None, False, 0.1, 0.1, CONFIG), CONFIG)
+    assert told.next_turn_distance == pytest.approx(10.0, abs=0.25) and told.goal_distance == pytest.approx(60.0, abs=0.1)
+    chords = np.hypot(*np.diff(coarse, axis=0).T).sum()
+    assert total - chords > 1.5  # what it would be off by, counted along the chords
+    plain = started(route=Route(coarse, (), 10.0)).line
+    assert plain.manoeuvres == ()
