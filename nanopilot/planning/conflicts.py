@@ -53,6 +53,9 @@ class ConflictConfig:
     sure_unseen: float = 0.2  # s, and has been seen since
     crossing_slow: float = 2.0  # m/s: who seems to stand abreast of us and across, slower than this, is such a box, and so is who is slower
     crossing_sure: float = 3.0  # velocity_stds (tuning towns 3001, 3003: 247 looks at false ones 1.2 to 3.1, 16 at a true one 4.0 to 5.5)
+    beside_std: float = (
+        0.3  # m, position_std: whoever is known no better may be beside our way by the rest of it; nearer, he is known better
+    )
     askew_doubt: float = 0.3  # rad by which who goes our way, or stands, is believed to be less askew, from
     askew_far: float = (
         20.0  # m on, nearer less: tracks.yaw_std is 0.4 (tuning town 3006: a bus in the next lane, 0.25 rad off, kept us 22 s)
@@ -118,7 +121,7 @@ def occupancy(
     v_s = float(track.vx * tx + track.vy * ty)
     v_d = float(track.vy * tx - track.vx * ty)
     lean = wrap(track.yaw - path.yaw[k])
-    beside = min(track.position_std, config.max_extra_margin)  # m: who may be beside our way is not in it yet: nearer, he is known better
+    beside = min(max(track.position_std - config.beside_std, 0.0), config.max_extra_margin)  # m: who may be beside our way is not in it yet
     doubtful = np.minimum(track.position_std + track.velocity_std * times, config.max_extra_margin)  # m
     edge = cut_off(track, config.edge_bearing) and (standing or abs(sin(lean)) < sin(config.parallel_angle))
     if edge:

@@ -184,10 +184,10 @@ def test_who_may_stand_beside_our_way_is_not_in_it_until_he_is_known_well():
     def stands(y, std, yaw=0.0, kind=Kind.VEHICLE, width=1.8):
         return replace(track(40.0, y, yaw, 0.0, kind=kind, width=width), position_std=std)
 
-    assert free(judge(stands(-1.8, 0.6))) and judge(stands(-1.8, 0.2)).lead_id == 1  # 0.33 m within the corridor
+    assert free(judge(stands(-1.8, 0.7))) and judge(stands(-1.8, 0.3)).lead_id == 1  # 0.33 m within the corridor
     assert judge(stands(0.0, 0.9)).lead_id == 1  # in the middle, doubt or not
     person = {"kind": Kind.PERSON, "width": 0.5}
-    assert free(judge(stands(-1.2, 0.6, **person))) and judge(stands(-1.2, 0.1, **person)).lead_id == 1
+    assert free(judge(stands(-1.2, 0.7, **person))) and judge(stands(-1.2, 0.3, **person)).lead_id == 1
     assert free(judge(stands(2.8, 0.2, 0.25)))  # askew by less than yaws are known to, far away
 
 
