@@ -19,7 +19,7 @@ from nanopilot.geometry import resample
 from nanopilot.messages import Manoeuvre, Route, Turn
 from nanopilot.sim.lanemap import Lane, Road
 from nanopilot.sim.routes import POINT_SPACING, road_line
-from nanopilot.sim.sumo_map import TownMap
+from nanopilot.sim.sumo_map import STOP_SETBACK, TownMap
 from nanopilot.sim.sumo_net import Net, TownError
 
 Array = np.ndarray
@@ -134,7 +134,7 @@ def make_route(town: TownMap, way: list[Lane], speed_limit: float, start: float 
     arrives: Lane | None = None  # the lane in which we come into the road
     for k, lane in enumerate(way):
         if lane.road[1]:
-            manoeuvres.append(Manoeuvre(TURNS[town.links[lane.id].turn], float(at[k])))
+            manoeuvres.append(Manoeuvre(TURNS[town.links[lane.id].turn], float(at[k]) - STOP_SETBACK))
             arrives = town.lane_map.lanes[lane.successors[0]]
         elif arrives is not None and arrives.index != lane.index and k + 1 < len(way):
             side = Turn.KEEP_LEFT if lane.index < arrives.index else Turn.KEEP_RIGHT

@@ -90,6 +90,13 @@ def test_the_route_is_a_kilometre_and_tells_every_junction(world):
     assert route.manoeuvres[-1].turn == Turn.ARRIVE
 
 
+def test_an_instruction_stands_at_the_stop_line(world):
+    """Told 0.6 m farther, we stop where the light is above the picture."""
+    lines = [s for s, *_ in world._stops]  # along the exact way from the route's first point on
+    told = [m.s for m in world.route().manoeuvres if m.turn in (Turn.STRAIGHT, Turn.LEFT, Turn.RIGHT)]
+    assert len(lines) == len(told) and np.abs(np.array(lines) - told).max() < 0.25
+
+
 def test_lights_follow_sumo_and_a_red_one_run_is_counted_once(world):
     for seed in range(3, 30):  # a way with a light first
         world.config = TownConfig(seed, "grid", traffic=0.0)
