@@ -32,6 +32,7 @@ class LampConfig:
     lamp: float = 0.26  # m across, between 200 and 300 mm
     housing: tuple[float, float] = (0.36, 1.05)  # m wide and high
     lamp_up: tuple[float, float, float] = (0.81, 0.50, 0.18)  # share of the housing's height at which red, amber, green sit
+    cut: float = 0.5  # of the housing's height may be above the picture: who stands at the line sees green there
     dark: float = 85.0  # brightness of a housing, at most
     dark_share: float = 0.6  # of the housing beside the lamp
     least_sign: float = 10.0  # px
@@ -121,7 +122,7 @@ def _housing(hsv: UInt8[Array, "h w 3"], box: tuple[int, int, int, int], state: 
     u, v = 0.5 * (u0 + u1), 0.5 * (v0 + v1)
     top = v - (1 - config.lamp_up[(Light.RED, Light.YELLOW, Light.GREEN).index(state)]) * height
     a, b, c, d = (round(x) for x in (u - width / 2, top, u + width / 2, top + height))
-    if a < 0 or b < -0.1 * height or c > hsv.shape[1]:
+    if a < 0 or b < -config.cut * height or c > hsv.shape[1]:
         return None
     b, d = max(b, 0), min(d, hsv.shape[0])
     dark = hsv[b:d, a:c, 2] < config.dark

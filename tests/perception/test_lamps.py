@@ -47,6 +47,15 @@ def test_a_light_is_found_with_its_state_and_where_it_stands(eye, reader, state)
         assert distance == pytest.approx(POST - x - camera.x, rel=0.1) and left == pytest.approx(-4.0, abs=0.5)
 
 
+@pytest.mark.parametrize("to_line", [6.8, 6.2, 5.6])
+def test_a_green_light_is_found_where_the_picture_cuts_its_housing(eye, reader, to_line):
+    """As seen by who stands 3, 2.4 and 1.8 m before the line, beside which it stands."""
+    _, (light,) = lamps.find(look(eye, model_camera(), "green", POST - SignalConfig().light_behind - to_line), model_camera(), reader)
+    assert light.state == Light.GREEN
+    distance, _ = place(light.box, 3.1, SignalConfig())
+    assert distance + model_camera().x - SignalConfig().light_behind == pytest.approx(to_line, abs=0.3)
+
+
 def test_lights_that_are_off_or_face_away_say_nothing(eye, reader):
     assert lamps.find(look(eye, narrow_camera(), "off"), narrow_camera(), reader)[1] == ()
 
