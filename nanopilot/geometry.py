@@ -12,7 +12,6 @@ from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float
-from scipy.interpolate import Akima1DInterpolator
 
 from nanopilot.messages import CameraModel
 
@@ -129,16 +128,6 @@ def resample(points: Float[Array, "n 2"], arc: Float[Array, " m"]) -> Float[Arra
     out[before] = points[0] + arc[before, None] * first
     out[after] = points[-1] + (arc[after] - s[-1])[:, None] * last
     return out
-
-
-def smoothed(points: Float[Array, "n 2"], spacing: float) -> Float[Array, "m 2"]:
-    """A curve through a polyline's points (Akima 1970), one every `spacing` m: chords of 10 m cut 1 to 2 m off a road's corner."""
-    step = np.hypot(*np.diff(points, axis=0).T)
-    points = points[np.concatenate([[True], step > 1e-9])]
-    if len(points) < 3:
-        return points
-    s = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
-    return Akima1DInterpolator(s, points)(np.linspace(0.0, s[-1], max(round(s[-1] / spacing), 1) + 1))
 
 
 def project(points: Float[Array, "n 2"], x: float, y: float) -> tuple[float, float]:

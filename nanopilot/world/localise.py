@@ -17,9 +17,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
-from nanopilot.geometry import child_from_parent, project, resample, smoothed, wrap
+from nanopilot.geometry import child_from_parent, project, resample, wrap
 from nanopilot.messages import PATH_ARC, ROUTE_ARC, CarState, GpsFix, Manoeuvre, Route, Turn
-from nanopilot.world.curves import RoadCurve, normals
+from nanopilot.world.curves import RoadCurve, normals, smoothed
 from nanopilot.world.motion import Motion
 
 Array = np.ndarray

@@ -1,9 +1,10 @@
-"""Lines in the plane. Cameras are tested where pictures are."""
+"""The line through a route's coarse points."""
 
 import numpy as np
 import pytest
 
-from nanopilot.geometry import project, resample, smoothed
+from nanopilot.geometry import project, resample
+from nanopilot.world.curves import smoothed
 
 
 def corner(radius: float, angle: float) -> np.ndarray:
