@@ -31,9 +31,7 @@ FOOTPRINT = np.stack(np.meshgrid(np.linspace(-0.5, 0.5, 5), np.linspace(-0.5, 0.
 class ConflictConfig:
     """All guesses, tried in the closed-loop tests, unless another origin stands beside."""
 
-    pass_difference: float = (
-        5.0  # m/s at most by which we pass who goes in the next lane our way, or stands there but a moment: he may pull out
-    )
+    pass_difference: float = 5.0  # m/s at most by which we pass who goes in the next lane our way, or stands there but a moment
     pass_parked: float = 7.0  # m/s past who has stood there for
     parked_age: float = 1.0  # s
     pass_distance: float = 5.0  # m between centre lines: farther aside, nobody pulls out in front of us
@@ -53,13 +51,9 @@ class ConflictConfig:
     sure_unseen: float = 0.2  # s, and has been seen since
     crossing_slow: float = 2.0  # m/s: who seems to stand abreast of us and across, slower than this, is such a box, and so is who is slower
     crossing_sure: float = 3.0  # velocity_stds (tuning towns 3001, 3003: 247 looks at false ones 1.2 to 3.1, 16 at a true one 4.0 to 5.5)
-    beside_std: float = (
-        0.3  # m, position_std: whoever is known no better may be beside our way by the rest of it; nearer, he is known better
-    )
+    beside_std: float = 0.3  # m, position_std: whoever is known no better may be beside our way by the rest of it
     askew_doubt: float = 0.3  # rad by which who goes our way, or stands, is believed to be less askew, from
-    askew_far: float = (
-        20.0  # m on, nearer less: tracks.yaw_std is 0.4 (tuning town 3006: a bus in the next lane, 0.25 rad off, kept us 22 s)
-    )
+    askew_far: float = 20.0  # m on, nearer less: yaws err by 0.4 (tuning town 3006: a bus in the next lane, 0.25 off, kept us 22 s)
     drift_time: float = 1.5  # s a sideways speed is believed to last
     drift_doubt: float = 0.4  # of a track's velocity_std, by which its sideways speed is believed less; and
     sideways: float = 0.5  # of its speed along our way, at most: cars don't drive sideways

@@ -163,7 +163,7 @@ def lined(state: LocaliseState, distance: float, seen: float, std: float, travel
 
     `travelled` since the last frame: who stands sees the same error again.
     """
-    if state.mean is None or state.line is None or travelled <= 0:
+    if state.mean is None or state.line is None or travelled <= 0 or not np.isfinite(distance + seen):
         return state
     steps = np.diff(resample(state.line.points, state.s + np.array([0.0, 1.0, distance - 1.0, distance])), axis=0)[::2]
     forward = steps[0] / np.hypot(*steps[0])

@@ -37,9 +37,7 @@ class SignalConfig:
     across: float = 36.0  # m after it a light may stand: the far side
     aside: float = 6.0  # m, and
     aside_share: float = 0.2  # of its distance: nearer the line, lights of the street across stand 9 m aside and more
-    overhead: float = (
-        7.0  # m to the line from which ours may be above the picture (tuning town 3004: a red one of its five arms counted then)
-    )
+    overhead: float = 7.0  # m to the line from which ours may be above the picture (tuning town 3004: another arm's red one counted)
     doubt: float = 0.2  # of a distance told by height: slopes, other heights
     sight: float = 80.0  # m to the junction within which its signals are sought
     gain: float = 0.3  # of a frame's vote
@@ -48,10 +46,7 @@ class SignalConfig:
     light_against_sign: float = 1.0  # s out of sight, and a light was the next junction's, if a stop or yield sign is believed here
     limit_sight: float = 25.0  # m within which a limit's sign counts
     limit_votes: float = 2.5  # readings until it holds
-    post_std: tuple[float, float] = (
-        0.7,
-        0.05,
-    )  # m and share of its distance, of what a post tells (in tuning towns 0.2 m to 20 m, 2 at 60)
+    post_std: tuple[float, float] = (0.7, 0.05)  # m and share of its distance, of what a post tells (tuning towns: 0.2 m to 20 m, 2 at 60)
     new_junction: float = 8.0  # m by which the next junction's distance grows when the last one is behind us
     keep_before: float = 20.0  # m before a junction that "keep left" is said
 
@@ -70,7 +65,7 @@ class SignalState:
 
 def step(state: SignalState, percept: Percept | None, ahead: Ahead, travelled: float, dt: float, config: SignalConfig) -> SignalState:
     """Votes moved on by a frame; forgotten once the junction has changed."""
-    distance = junction(ahead, config)
+    distance = _junction(ahead, config)
     if distance > state.distance - travelled + config.new_junction:
         state = SignalState(limit=state.limit, limit_votes=state.limit_votes)
     state = replace(state, distance=distance, unseen=state.unseen + dt, measured=None)
@@ -111,7 +106,7 @@ def _measured(
 def told(state: SignalState, ahead: Ahead, config: SignalConfig) -> tuple[RoadSignal, ...]:
     """What is believed now."""
     out = []
-    distance, std = junction(ahead, config), ahead.along_std
+    distance, std = _junction(ahead, config), ahead.along_std
     k = int(np.argmax(state.votes))
     signed = state.unseen > config.light_against_sign and max(state.stop, state.giving_way) > config.sign_told
     if state.votes[k] > config.told * max(sum(state.votes), config.told) and not signed:
@@ -142,8 +137,7 @@ def _there(box: np.ndarray, height: float, junction: float, after: float, config
     )
 
 
-def junction(ahead: Ahead, config: SignalConfig) -> float:
-    """Metres to the next junction by the route; inf where it names none."""
+def _junction(ahead: Ahead, config: SignalConfig) -> float:
     if ahead.next_turn in JUNCTIONS:
         return ahead.next_turn_distance
     if ahead.next_turn in (Turn.KEEP_LEFT, Turn.KEEP_RIGHT):

@@ -231,6 +231,7 @@ def test_a_stop_line_is_not_believed_standing_round_a_bend_or_at_another_junctio
     for refused in (
         lined(state, 50.0, 52.0, 2.0, 0.0, CONFIG),  # we stand: the same error again
         lined(state, 50.0, 57.0, 2.0, 0.4, CONFIG),  # 2.5 standard deviations
+        lined(state, 50.0, np.inf, np.inf, 0.4, CONFIG),  # at the horizon
         lined(LocaliseState(), 50.0, 52.0, 2.0, 0.4, CONFIG),  # no fix yet
     ):
         assert refused.mean is None or np.array_equal(refused.mean, state.mean)
