@@ -1,7 +1,7 @@
 """How well the way through a town's bends is known, and how often somebody who isn't there holds us back, from logs of drives.
 
-    python -m nanopilot drive --town spider --seed 3004 --log out/3004.mcap
-    python dev/bench_way.py out/3004.mcap [more.mcap]
+    nanopilot drive --town spider --seed 3004 --no-video
+    python dev/bench_way.py out/drive-spider-3004.mcap [more.mcap]
 
 In: logs of town drives, with the simulator's truth; world and planner are run again on what was sensed and perceived then. Out: where the
 road bends by more than 0.5 rad within 20 m, how far navigation's line and the path lie beside the true lane's middle 5 to 20 m ahead
