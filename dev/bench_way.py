@@ -10,7 +10,7 @@ it; and the share of steps, 25 m and more from junctions, that are held back (fo
 1.6 m of our lane's middle for 60 m. It steers nothing: what would have come of another plan it can't say.
 """
 
-from math import cos, hypot, sin
+from math import hypot
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +18,10 @@ import tyro
 
 from nanopilot import log, planning, world
 from nanopilot.evaluate.drive import in_town
-from nanopilot.geometry import child_from_parent, resample
+from nanopilot.geometry import child_from_parent, parent_from_child, resample, wrap
 from nanopilot.messages import Behaviour, Observation, World
 from nanopilot.pilot import PilotConfig
+from nanopilot.planning.conflicts import FOOTPRINT
 from nanopilot.sim.truth import SimTruth, TrueActor
 
 AHEAD = np.array([5.0, 10.0, 15.0, 20.0])  # m
@@ -45,14 +46,11 @@ def beside(line: np.ndarray, lane: np.ndarray) -> np.ndarray:
 
 def bend(lane: np.ndarray) -> float:
     a, b, c, d = resample(lane, np.array([0.0, 1.0, AHEAD[-1], AHEAD[-1] + 1.0]))
-    turn = np.arctan2(*(d - c)[::-1]) - np.arctan2(*(b - a)[::-1])
-    return abs(float((turn + np.pi) % (2 * np.pi) - np.pi))
+    return abs(wrap(float(np.arctan2(*(d - c)[::-1]) - np.arctan2(*(b - a)[::-1]))))
 
 
 def in_our_way(actor: TrueActor, truth: SimTruth) -> bool:
-    ahead, left = np.meshgrid((-0.5, -0.25, 0.0, 0.25, 0.5), (-0.5, 0.0, 0.5))
-    x, y = ahead.ravel() * actor.length, left.ravel() * actor.width
-    body = np.stack([actor.x + cos(actor.yaw) * x - sin(actor.yaw) * y, actor.y + sin(actor.yaw) * x + cos(actor.yaw) * y], -1)
+    body = parent_from_child(FOOTPRINT * (actor.length, actor.width), actor.x, actor.y, actor.yaw)
     gap = np.hypot(*(truth.lane_path[None] - body[:, None]).T).min()
     return gap < WIDE and hypot(actor.x - truth.x, actor.y - truth.y) > 3.0
 
